@@ -1,0 +1,417 @@
+//! The command line as clap sees it: one type per verb, both of docker's spellings.
+//!
+//! Building every verb's options costs more than the launch has to spare, so the subcommands are
+//! deferred: only those of the verb that was typed are built. docker's flags that are not built yet
+//! are not here at all; `usage` knows them by name when clap does not.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs what people download, without trusting it
+#[derive(Debug, Parser)]
+#[command(
+    name = "lazaret",
+    bin_name = "lazaret",
+    override_usage = "lazaret COMMAND [OPTIONS] [ARG...]",
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    after_help = "Run 'lazaret COMMAND --help' for more on a command.\n\
+        docker's other commands and options are refused by name until they are built."
+)]
+pub struct Cli {
+    /// Print the version and quit
+    #[arg(short = 'v', long)]
+    pub version: bool,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub enum Verb {
+    /// Run a command in a new cell made from an image
+    Run(Box<RunArgs>),
+    /// List images
+    Images(ImagesArgs),
+    /// Load an image from an archive, standard input or a folder
+    Load(LoadArgs),
+    /// Check every byte of images against its digest
+    Verify(VerifyArgs),
+    /// Remove images
+    Rmi(RmiArgs),
+    /// List containers
+    Ps(PsArgs),
+    /// Remove containers
+    Rm(RmArgs),
+    /// Show what is known of containers and images
+    Inspect(InspectArgs),
+    /// Tell what holds each promise on this machine, and what would mend it
+    Doctor(DoctorArgs),
+    /// Show the version
+    Version(VersionArgs),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Manage images
+    Image(ImageArgs),
+    /// Manage containers
+    Container(ContainerArgs),
+    /// Manage the store
+    System(SystemArgs),
+}
+
+/// Manage images
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct ImageArgs {
+    #[command(subcommand)]
+    pub verb: ImageVerb,
+}
+
+/// docker's management spelling of the image verbs.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub enum ImageVerb {
+    /// List images
+    #[command(alias = "list")]
+    Ls(ImagesArgs),
+    /// Load an image from an archive, standard input or a folder
+    Load(LoadArgs),
+    /// Remove images
+    #[command(alias = "remove")]
+    Rm(RmiArgs),
+    /// Show what is known of images
+    Inspect(InspectOneKindArgs),
+}
+
+/// Manage containers
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct ContainerArgs {
+    #[command(subcommand)]
+    pub verb: ContainerVerb,
+}
+
+/// docker's management spelling of the container verbs.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub enum ContainerVerb {
+    /// Run a command in a new cell made from an image
+    Run(Box<RunArgs>),
+    /// List containers
+    #[command(aliases = ["ps", "list"])]
+    Ls(PsArgs),
+    /// Remove containers
+    #[command(alias = "remove")]
+    Rm(RmArgs),
+    /// Show what is known of containers
+    Inspect(InspectOneKindArgs),
+}
+
+/// Manage the store
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct SystemArgs {
+    #[command(subcommand)]
+    pub verb: SystemVerb,
+}
+
+/// docker's management verbs for the whole.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub enum SystemVerb {
+    /// Show disk usage
+    Df(DfArgs),
+}
+
+/// `--format` of verbs that print for people or for programs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FormatArg {
+    Text,
+    Json,
+}
+
+/// `--verify`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum VerifyArg {
+    Stat,
+    Full,
+}
+
+/// Run a command in a new cell made from an image
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    after_help = "IMAGE is a name of the store, or oci:DIR[:TAG], oci-archive:FILE,\n\
+        docker-archive:FILE, builtin:NAME. The network is none."
+)]
+pub struct RunArgs {
+    /// The writable layer lives in memory and goes with the run
+    #[arg(long)]
+    pub rm: bool,
+    /// Set an environment variable; NAME alone takes it over from here
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    pub env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory inside
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// User inside
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
+    pub user: Option<String>,
+    /// Replace the image's entrypoint
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub entrypoint: Option<String>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Mount a tmpfs
+    #[arg(long, value_name = "PATH[:size=N]")]
+    pub tmpfs: Vec<String>,
+    /// Host name inside
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Name the container
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Network: none is the only one yet
+    #[arg(long, alias = "net", value_name = "none")]
+    pub network: Option<String>,
+    /// Kill everything inside after this long (10s, 1m30s)
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Ask for a stricter check of the unpacked layers than the policy's
+    #[arg(long, value_name = "stat|full", hide_possible_values = true)]
+    pub verify: Option<VerifyArg>,
+    /// Print every step and where it comes from, and do none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print how long each stage took
+    #[arg(long)]
+    pub timings: bool,
+    /// How plan, timings and errors are printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
+    #[command(subcommand)]
+    pub image: ImageAndCommand,
+}
+
+/// IMAGE and what follows it. To clap this is a subcommand of any name, because that alone leaves
+/// everything behind it untouched: `run IMAGE --help` and `run IMAGE -- -x` are the command's.
+#[derive(Debug, Subcommand)]
+pub enum ImageAndCommand {
+    /// IMAGE [COMMAND] [ARG...]
+    #[command(external_subcommand)]
+    Words(Vec<String>),
+}
+
+/// Load an image from an archive, standard input or a folder
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret load [-q] [-i FILE]\n       lazaret load [-q] oci:DIR[:TAG] [NAME]",
+    after_help = "FILE is an OCI or docker archive; without it, or with -, standard input is read."
+)]
+pub struct LoadArgs {
+    /// Read from this file instead of standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "image")]
+    pub input: Option<PathBuf>,
+    /// Print no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// An image by its transport: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE
+    #[arg(value_name = "SOURCE")]
+    pub image: Option<String>,
+    /// The name to keep it by
+    #[arg(value_name = "NAME", requires = "image")]
+    pub name: Option<String>,
+}
+
+/// List images
+#[derive(Debug, Args)]
+pub struct ImagesArgs {
+    /// All images; there are no intermediate ones, so this changes nothing
+    #[arg(short, long)]
+    pub all: bool,
+    /// Show manifest digests
+    #[arg(long)]
+    pub digests: bool,
+    /// dangling=BOOL, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE
+    #[arg(short, long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// table, 'table TEMPLATE', json or TEMPLATE
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Show whole ids
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Show ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Only images of this name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub name: Option<String>,
+}
+
+/// Remove images
+#[derive(Debug, Args)]
+pub struct RmiArgs {
+    /// Also where several names or stopped containers stand in the way
+    #[arg(short, long)]
+    pub force: bool,
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+}
+
+/// Check every byte of images against its digest
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// How differences are printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// Check every image of the store
+    #[arg(short, long, conflicts_with = "images")]
+    pub all: bool,
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required_unless_present = "all")]
+    pub images: Vec<String>,
+}
+
+/// List containers
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Also those that do not run
+    #[arg(short, long)]
+    pub all: bool,
+    /// id=, name=, status=, ancestor=, exited=
+    #[arg(short, long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// table, 'table TEMPLATE', json or TEMPLATE
+    #[arg(long)]
+    pub format: Option<String>,
+    /// The last N, whatever their state
+    #[arg(short = 'n', long, value_name = "N")]
+    pub last: Option<usize>,
+    /// The last one, whatever its state
+    #[arg(short, long, conflicts_with = "last")]
+    pub latest: bool,
+    /// Show whole ids and commands
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Show ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Remove containers
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// End those that run, and do not complain of those that are gone
+    #[arg(short, long)]
+    pub force: bool,
+    /// Names or ids
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub containers: Vec<String>,
+}
+
+/// Show what is known of containers and images
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A template, or json
+    #[arg(short, long)]
+    pub format: Option<String>,
+    /// What the names may name
+    #[arg(
+        long = "type",
+        value_name = "container|image",
+        hide_possible_values = true
+    )]
+    pub kind: Option<KindArg>,
+    /// Names or ids
+    #[arg(value_name = "NAME|ID", required = true)]
+    pub names: Vec<String>,
+}
+
+/// Show what is known of images or containers
+#[derive(Debug, Args)]
+pub struct InspectOneKindArgs {
+    /// A template, or json
+    #[arg(short, long)]
+    pub format: Option<String>,
+    /// Names or ids
+    #[arg(value_name = "NAME|ID", required = true)]
+    pub names: Vec<String>,
+}
+
+impl InspectOneKindArgs {
+    /// As `inspect --type KIND`.
+    pub fn of(self, kind: KindArg) -> InspectArgs {
+        InspectArgs {
+            format: self.format,
+            kind: Some(kind),
+            names: self.names,
+        }
+    }
+}
+
+/// `inspect --type`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum KindArg {
+    Container,
+    Image,
+}
+
+/// Show disk usage
+#[derive(Debug, Args)]
+pub struct DfArgs {
+    /// table, 'table TEMPLATE', json or TEMPLATE
+    #[arg(long)]
+    pub format: Option<String>,
+}
+
+/// Tell what holds each promise on this machine, and what would mend it
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How it is printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+}
+
+/// Show the version
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// A template, or json
+    #[arg(short, long)]
+    pub format: Option<String>,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_name = "bash|zsh|fish", hide_possible_values = true)]
+    pub shell: ShellArg,
+}
+
+/// The shells that have a completion script.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ShellArg {
+    Bash,
+    Zsh,
+    Fish,
+}

@@ -1,0 +1,241 @@
+//! argv -> a request value; no environment probing, no work.
+//!
+//! [`main`] is the table of contents: one line per verb, from clap's type through a request to the
+//! engine's function of that name, and every error to `report`.
+
+mod args;
+mod completion;
+mod env;
+mod listing;
+mod objects;
+mod refused;
+mod run;
+mod usage;
+mod values;
+
+use crate::engine;
+use crate::error::{Error, Result};
+use crate::report::{self, Format};
+use args::{Cli, ContainerVerb, FormatArg, ImageVerb, KindArg, RunArgs, SystemVerb, Verb};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    // A caller that ignores its children's end passes that on, and no end of ours would be seen
+    // (wait(2), "ECHILD"): not a helper's, and not pid 1's of the payload.
+    if let Err(errno) = crate::sys::default_signal(libc::SIGCHLD) {
+        let error = Error::call("sigaction SIGCHLD", errno.raw_os_error());
+        return ExitCode::from(fail("start", Format::Text, error));
+    }
+    // What is made here is the caller's alone, and the caller can open it: a umask of 0777 would
+    // shut the store's own folders. Cell and workers have theirs.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(match Cli::try_parse_from(&argv) {
+        Ok(Cli { version: true, .. }) => finish("version", Format::Text, engine::version::short()),
+        Ok(Cli { verb: Some(v), .. }) => dispatch(v),
+        Ok(Cli { verb: None, .. }) => {
+            let help = Cli::command().render_help().to_string();
+            finish("help", Format::Text, report::stdout(&help).map(|()| 0))
+        }
+        Err(error) => wrong(&error, &argv),
+    })
+}
+
+fn dispatch(verb: Verb) -> u8 {
+    match verb {
+        Verb::Run(args) => run_verb(*args),
+        Verb::Images(args) => images(args),
+        Verb::Load(args) => load(args),
+        Verb::Verify(args) => verify(args),
+        Verb::Rmi(args) => rmi(args),
+        Verb::Ps(args) => ps(args),
+        Verb::Rm(args) => rm(args),
+        Verb::Inspect(args) => inspect(args),
+        Verb::Doctor(args) => doctor(&args),
+        Verb::Version(args) => version(args),
+        Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),
+        Verb::Image(args) => match args.verb {
+            ImageVerb::Ls(args) => images(args),
+            ImageVerb::Load(args) => load(args),
+            ImageVerb::Rm(args) => rmi(args),
+            ImageVerb::Inspect(args) => inspect(args.of(KindArg::Image)),
+        },
+        Verb::Container(args) => match args.verb {
+            ContainerVerb::Run(args) => run_verb(*args),
+            ContainerVerb::Ls(args) => ps(args),
+            ContainerVerb::Rm(args) => rm(args),
+            ContainerVerb::Inspect(args) => inspect(args.of(KindArg::Container)),
+        },
+        Verb::System(args) => match args.verb {
+            SystemVerb::Df(args) => df(args),
+        },
+    }
+}
+
+const TEXT: Format = Format::Text;
+
+fn images(args: args::ImagesArgs) -> u8 {
+    let request = listing::images(args);
+    finish(
+        "images",
+        TEXT,
+        request.and_then(|r| engine::images::images(&r)),
+    )
+}
+
+fn load(args: args::LoadArgs) -> u8 {
+    let request = objects::load(args);
+    finish("load", TEXT, request.and_then(|r| engine::load::load(&r)))
+}
+
+fn verify(args: args::VerifyArgs) -> u8 {
+    let request = objects::verify(args);
+    finish("verify", request.format, engine::verify::verify(&request))
+}
+
+fn rmi(args: args::RmiArgs) -> u8 {
+    finish("rmi", TEXT, engine::rmi::rmi(&objects::rmi(args)))
+}
+
+fn ps(args: args::PsArgs) -> u8 {
+    let request = listing::ps(args);
+    finish("ps", TEXT, request.and_then(|r| engine::ps::ps(&r)))
+}
+
+fn rm(args: args::RmArgs) -> u8 {
+    finish("rm", TEXT, engine::rm::rm(&objects::rm(args)))
+}
+
+fn inspect(args: args::InspectArgs) -> u8 {
+    let request = objects::inspect(args);
+    finish(
+        "inspect",
+        TEXT,
+        request.and_then(|r| engine::inspect::inspect(&r)),
+    )
+}
+
+fn df(args: args::DfArgs) -> u8 {
+    let request = listing::df(args);
+    finish("system df", TEXT, request.and_then(|r| engine::df::df(&r)))
+}
+
+fn doctor(args: &args::DoctorArgs) -> u8 {
+    let request = objects::doctor(args);
+    finish("doctor", request.format, engine::doctor::doctor(request))
+}
+
+fn version(args: args::VersionArgs) -> u8 {
+    let request = objects::version(args.format);
+    finish(
+        "version",
+        TEXT,
+        request.and_then(|r| engine::version::version(&r)),
+    )
+}
+
+fn run_verb(args: RunArgs) -> u8 {
+    let args::ImageAndCommand::Words(words) = &args.image;
+    let typed = words.first().cloned().unwrap_or_default();
+    let format = args.format.map_or(Format::Text, Format::from);
+    match run::request(args) {
+        Ok(request) => {
+            let done = engine::run::run(&request);
+            // The name is spelled out for errors only.
+            match done {
+                Ok(code) => code,
+                Err(e) => fail(&format!("run {}", request.request.image), format, e),
+            }
+        }
+        Err(e) => fail(&format!("run {typed}"), format, e),
+    }
+}
+
+fn finish(action: &str, format: Format, done: Result<u8>) -> u8 {
+    done.unwrap_or_else(|error| fail(action, format, error))
+}
+
+fn fail(action: &str, format: Format, error: Error) -> u8 {
+    let error = match error.action {
+        Some(_) => error,
+        None => error.action(action),
+    };
+    report::error(&error, format);
+    error.exit_code()
+}
+
+/// What clap did not take for a request: help, or a mistake. docker's code for the latter is 125.
+fn wrong(error: &clap::Error, argv: &[OsString]) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if !usage::lacks_image(error, argv) =>
+        {
+            let help = error.render();
+            let help = if report::Screen::stdout().colour {
+                help.ansi().to_string()
+            } else {
+                help.to_string()
+            };
+            finish("help", Format::Text, report::stdout(&help).map(|()| 0))
+        }
+        _ => {
+            let error = usage::explain(error, argv);
+            report::error(&error, usage::format_of(argv));
+            error.exit_code()
+        }
+    }
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Text => Self::Text,
+            FormatArg::Json => Self::Json,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// clap's own check of every verb, whose options are otherwise built only when typed.
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// A flag that is both built and refused would never be refused.
+    #[test]
+    fn nothing_is_both_built_and_refused() {
+        let mut cli = Cli::command();
+        cli.build();
+        for verb in cli.get_subcommands() {
+            assert!(
+                refused::verb(verb.get_name()).is_none(),
+                "{}",
+                verb.get_name()
+            );
+            for argument in verb.get_arguments() {
+                for long in argument.get_long().iter() {
+                    let spelled = format!("--{long}");
+                    assert!(
+                        refused::flag(verb.get_name(), &spelled).is_none(),
+                        "{spelled}"
+                    );
+                }
+                for short in argument.get_short().iter() {
+                    let spelled = format!("-{short}");
+                    assert!(
+                        refused::flag(verb.get_name(), &spelled).is_none(),
+                        "{spelled}"
+                    );
+                }
+            }
+        }
+    }
+}

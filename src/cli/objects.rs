@@ -1,0 +1,124 @@
+//! `load`, `inspect`, `rmi`, `rm`, `verify`, `doctor`, `version`: argv -> requests.
+
+use super::args::{DoctorArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, VerifyArgs};
+use crate::engine::{DoctorRequest, RmRequest, RmiRequest, VerifyRequest};
+use crate::engine::{InspectKind, InspectRequest, LoadRequest, LoadSource, VersionRequest};
+use crate::error::{Error, Kind, Result};
+use crate::image::{ImageName, Reference};
+use crate::report::{Format, Template};
+use std::path::Path;
+
+/// `load`.
+///
+/// # Errors
+/// `Usage`, `Malformed`: a name that is none, or one that is no transport's.
+pub fn load(args: LoadArgs) -> Result<LoadRequest> {
+    let source = match (args.input, args.image) {
+        (Some(file), _) if file == Path::new("-") => LoadSource::Stdin,
+        (Some(file), _) => LoadSource::File(file),
+        (None, None) => LoadSource::Stdin,
+        (None, Some(text)) => {
+            let image = ImageName::parse(&text)?;
+            if matches!(image, ImageName::Registry(_)) {
+                let error = Error::new(Kind::Usage, format!("{text:?} is not an image on disk"));
+                return Err(
+                    if Path::new(&text).components().count() > 1 || text.contains(".tar") {
+                        error.hint(format!(
+                            "an archive is loaded with -i {text}, a layout folder with oci:{text}"
+                        ))
+                    } else {
+                        error.hint(
+                            "write -i FILE, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE",
+                        )
+                    },
+                );
+            }
+            LoadSource::Named {
+                image: Box::new(image),
+                name: args.name.as_deref().map(name_to_give).transpose()?,
+            }
+        }
+    };
+    Ok(LoadRequest {
+        source,
+        quiet: args.quiet,
+    })
+}
+
+/// A name that an image can be given: one with a digest already says what it must mean.
+fn name_to_give(text: &str) -> Result<Reference> {
+    let name = Reference::parse(text)?;
+    match name.digest {
+        None => Ok(name),
+        Some(_) => Err(
+            Error::new(Kind::Usage, format!("{text:?} cannot be given as a name"))
+                .hint("write it without the digest: NAME[:TAG]"),
+        ),
+    }
+}
+
+/// `inspect`.
+///
+/// # Errors
+/// `Usage`: a template that is none.
+pub fn inspect(args: InspectArgs) -> Result<InspectRequest> {
+    Ok(InspectRequest {
+        names: args.names,
+        kind: match args.kind {
+            None => InspectKind::Any,
+            Some(KindArg::Container) => InspectKind::Container,
+            Some(KindArg::Image) => InspectKind::Image,
+        },
+        format: template(args.format)?,
+    })
+}
+
+/// `rmi`.
+pub fn rmi(args: RmiArgs) -> RmiRequest {
+    RmiRequest {
+        images: args.images,
+        force: args.force,
+    }
+}
+
+/// `rm`.
+pub fn rm(args: RmArgs) -> RmRequest {
+    RmRequest {
+        containers: args.containers,
+        force: args.force,
+    }
+}
+
+/// `verify`.
+pub fn verify(args: VerifyArgs) -> VerifyRequest {
+    VerifyRequest {
+        images: args.images,
+        format: args.format.map_or(Format::Text, Format::from),
+    }
+}
+
+/// `doctor`.
+pub fn doctor(args: &DoctorArgs) -> DoctorRequest {
+    DoctorRequest {
+        format: args.format.map_or(Format::Text, Format::from),
+    }
+}
+
+/// `version`.
+///
+/// # Errors
+/// `Usage`: a template that is none.
+pub fn version(format: Option<String>) -> Result<VersionRequest> {
+    Ok(VersionRequest {
+        format: template(format)?,
+    })
+}
+
+/// docker's `--format` of single objects: `json` is short for `{{json .}}`.
+fn template(format: Option<String>) -> Result<Option<Template>> {
+    match format.as_deref() {
+        None | Some("") => Ok(None),
+        Some("json") => Template::parse("{{json .}}").map(Some),
+        Some(text) => Template::parse(text).map(Some),
+    }
+}

@@ -1,0 +1,149 @@
+//! `run`: argv -> [`RunRequest`].
+
+use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
+use super::{env, values};
+use crate::engine::RunRequest;
+use crate::error::{Error, Kind, Result};
+use crate::image::ImageName;
+use crate::policy::{Request, VerifyMode};
+
+/// Checks and converts the flags of `run`.
+///
+/// # Errors
+/// `Usage`, `Malformed`: a value that is none; `Unsupported`: a network; `Io`: an env file.
+pub fn request(args: RunArgs) -> Result<RunRequest> {
+    if let Some(network) = args.network.filter(|n| n != "none") {
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!("--network {network} is not built yet"),
+        )
+        .hint("--network none is the default: lo and nothing else"));
+    }
+    let ImageAndCommand::Words(mut words) = args.image;
+    // clap calls it a subcommand only if there is one.
+    let command = words.split_off(words.len().min(1));
+    let image = words.pop().unwrap_or_default();
+    let inherit = |name: &str| std::env::var(name).ok();
+    Ok(RunRequest {
+        request: Request {
+            image: image_name(&image)?,
+            command,
+            entrypoint: args.entrypoint,
+            env: env::collect(&args.env_file, &args.env, &inherit)?,
+            workdir: args.workdir.as_deref().map(values::workdir).transpose()?,
+            user: args.user,
+            read_only: args.read_only,
+            tmpfs: args
+                .tmpfs
+                .iter()
+                .map(|t| values::tmpfs(t))
+                .collect::<Result<_>>()?,
+            hostname: args.hostname.as_deref().map(values::hostname).transpose()?,
+            timeout: args.timeout.as_deref().map(values::duration).transpose()?,
+            rm: args.rm,
+            tty: args.tty,
+            interactive: args.interactive,
+            verify: args.verify.map(|mode| match mode {
+                VerifyArg::Stat => VerifyMode::Stat,
+                VerifyArg::Full => VerifyMode::Full,
+            }),
+        },
+        name: args
+            .name
+            .as_deref()
+            .map(values::container_name)
+            .transpose()?,
+        dry_run: args.dry_run,
+        timings: args.timings,
+        format: args.format.unwrap_or(FormatArg::Text).into(),
+    })
+}
+
+/// The image's name; a path is told apart from a mistake.
+fn image_name(text: &str) -> Result<ImageName> {
+    ImageName::parse(text).map_err(|error| {
+        if text.starts_with(['.', '/']) {
+            error.hint(format!(
+                "a layout folder is named oci:{text}[:TAG], an archive docker-archive:{text} or \
+                 oci-archive:{text}"
+            ))
+        } else {
+            error
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Cli, Verb};
+    use super::*;
+    use clap::Parser as _;
+
+    fn parse(line: &[&str]) -> Result<RunRequest> {
+        match Cli::try_parse_from(["lazaret", "run"].iter().chain(line))
+            .unwrap()
+            .verb
+        {
+            Some(Verb::Run(args)) => request(*args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn everything_after_the_image_is_the_commands() {
+        for (line, command) in [
+            (
+                &["--rm", "img", "sh", "-c", "-d"][..],
+                &["sh", "-c", "-d"][..],
+            ),
+            (&["img", "-e", "--rm", "--help"], &["-e", "--rm", "--help"]),
+            (&["img", "a", "--", "-x"], &["a", "--", "-x"]),
+            (&["img", "--", "-x"], &["--", "-x"]),
+            (&["--", "img", "-x"], &["-x"]),
+            (&["-it", "img"], &[]),
+            (&["img", ""], &[""]),
+        ] {
+            let request = parse(line).unwrap().request;
+            assert_eq!(request.command, command, "{line:?}");
+            assert_eq!(request.image, ImageName::parse("img").unwrap());
+        }
+    }
+
+    #[test]
+    fn flags_become_the_request() {
+        let line = "-it --rm -e A=1 --env=B=2 -w /w -u 1:2 --entrypoint= --read-only --tmpfs /t:size=1m \
+                    --hostname old -h new --timeout 10s --dry-run --timings --name web --verify full \
+                    --network none --net=none --format json busybox true";
+        let got = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+        let asked = &got.request;
+        assert!(asked.tty && asked.interactive && asked.rm && asked.read_only);
+        assert_eq!(asked.env.len(), 2);
+        assert_eq!(asked.workdir.as_deref(), Some("/w"));
+        assert_eq!(asked.user.as_deref(), Some("1:2"));
+        assert_eq!(asked.entrypoint.as_deref(), Some(""));
+        assert_eq!(asked.tmpfs[0].size, Some(1 << 20));
+        // As with docker, the last one counts.
+        assert_eq!(asked.hostname.as_deref(), Some("new"));
+        assert_eq!(asked.timeout, Some(std::time::Duration::from_secs(10)));
+        assert_eq!(asked.verify, Some(VerifyMode::Full));
+        assert_eq!(asked.command, ["true"]);
+        assert!(got.dry_run && got.timings);
+        assert_eq!(got.name.as_deref(), Some("web"));
+        assert_eq!(got.format, crate::report::Format::Json);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (line, kind) in [
+            (&["--network", "host", "img"][..], Kind::Unsupported),
+            (&["-e", "=x", "img"], Kind::Usage),
+            (&["-w", "rel", "img"], Kind::Usage),
+            (&["--timeout", "0", "img"], Kind::Usage),
+            (&["--name", "a b", "img"], Kind::Usage),
+            (&["Upper"], Kind::Usage),
+            (&["--env-file", "/nonexistent", "img"], Kind::Io),
+        ] {
+            assert_eq!(parse(line).unwrap_err().kind, kind, "{line:?}");
+        }
+    }
+}

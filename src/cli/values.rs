@@ -1,0 +1,305 @@
+//! Values of flags: durations, sizes, names. Pure.
+
+use crate::error::{Error, Kind, Result};
+use crate::policy::TmpfsAsk;
+use std::time::Duration;
+
+fn usage(what: String) -> Error {
+    Error::new(Kind::Usage, what)
+}
+
+/// `--timeout`: Go's durations (`1m30s`, `500ms`, `1.5h`), and a bare number of seconds as docker's
+/// `--stop-timeout` has it.
+pub fn duration(text: &str) -> Result<Duration> {
+    let wrong = || {
+        usage(format!("--timeout {text:?} is not a duration"))
+            .hint("write 10s, 500ms, 1m30s, 2h, or a number of seconds")
+    };
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return check(text.parse().ok().map(Duration::from_secs), text).ok_or_else(wrong)?;
+    }
+    let mut nanos: u128 = 0;
+    let mut rest = text;
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(wrong)?;
+        let (digits, tail) = rest.split_at(number);
+        let end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(end);
+        let unit: u128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(wrong()),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        // Nine digits of a fraction are more than a nanosecond of an hour needs; 12 of a whole
+        // number of hours are beyond any clock.
+        if (whole.is_empty() && fraction.is_empty()) || whole.len() > 12 || fraction.len() > 9 {
+            return Err(wrong());
+        }
+        let whole: u128 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| wrong())?
+        };
+        let part: u128 = if fraction.is_empty() {
+            0
+        } else {
+            let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
+            fraction.parse::<u128>().map_err(|_| wrong())? * unit / scale
+        };
+        nanos += whole * unit + part;
+        rest = tail;
+    }
+    check(u64::try_from(nanos).ok().map(Duration::from_nanos), text).ok_or_else(wrong)?
+}
+
+/// Zero would kill the command before it starts, and no clock waits for a century.
+fn check(time: Option<Duration>, text: &str) -> Option<Result<Duration>> {
+    let time = time?;
+    if time.is_zero() {
+        return Some(Err(usage(format!("--timeout {text:?} is no time at all"))
+            .hint("leave --timeout out to wait for ever")));
+    }
+    (time <= Duration::from_secs(100 * 366 * 86_400)).then_some(Ok(time))
+}
+
+/// docker's sizes: `64m`, `1g`, `512k`, `100b`, `1024`, `1.5GiB`, each of 1024.
+pub fn size(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let split = lower
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(split);
+    let shift = match unit {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.len() > 9 || (fraction.is_empty() && number.contains('.')) {
+        return None;
+    }
+    let bytes = u128::from(whole.parse::<u64>().ok()?) << shift;
+    let part = match fraction {
+        "" => 0,
+        digits => {
+            let scale = 10u128.pow(u32::try_from(digits.len()).ok()?);
+            (digits.parse::<u128>().ok()? << shift) / scale
+        }
+    };
+    u64::try_from(bytes + part).ok()
+}
+
+/// `--tmpfs PATH[:OPTION,...]`. What a cell's tmpfs always is may be said; other options are
+/// refused by name.
+pub fn tmpfs(text: &str) -> Result<TmpfsAsk> {
+    let (path, options) = text.split_once(':').unwrap_or((text, ""));
+    let wrong = |what: &str| usage(format!("--tmpfs {text:?}: {what}"));
+    if !path.starts_with('/') || path == "/" {
+        return Err(wrong("the path must be absolute and below /"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(wrong("the path must not contain `..`"));
+    }
+    let mut ask = TmpfsAsk {
+        path: path.to_owned(),
+        size: None,
+    };
+    for option in options.split(',').filter(|o| !o.is_empty()) {
+        match option.split_once('=') {
+            Some(("size", value)) => match size(value) {
+                Some(0) | None => {
+                    return Err(wrong("size= is not a size").hint("write 64m, 1g or bytes"));
+                }
+                size => ask.size = size,
+            },
+            None if matches!(option, "rw" | "nosuid" | "nodev") => {}
+            _ => {
+                return Err(wrong(&format!("option {option:?} is not built yet"))
+                    .hint("size=N is; nosuid and nodev always hold"));
+            }
+        }
+    }
+    Ok(ask)
+}
+
+/// `--name`: docker's grammar.
+pub fn container_name(text: &str) -> Result<String> {
+    let good = text.len() >= 2
+        && text.len() <= 128
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && text.as_bytes()[0].is_ascii_alphanumeric();
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(usage(format!("--name {text:?} is not a container's name"))
+            .hint("two to 128 of A-Z a-z 0-9 _ . - beginning with a letter or a digit"))
+    }
+}
+
+/// `--hostname`: what sethostname(2) takes and a resolver understands.
+pub fn hostname(text: &str) -> Result<String> {
+    let label = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 63
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if text.len() <= 64 && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err(usage(format!("--hostname {text:?} is not a host name"))
+            .hint("at most 64 of A-Z a-z 0-9 - _ and dots between them"))
+    }
+}
+
+/// `--workdir`: docker wants it absolute; what it is inside the image is looked up there.
+pub fn workdir(text: &str) -> Result<String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(usage(format!("--workdir {text:?} is not an absolute path"))
+            .hint("it is a path inside, and begins with /"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("10", 10_000),
+            ("10s", 10_000),
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("1.5h", 5_400_000),
+            (".5s", 500),
+            ("2h", 7_200_000),
+        ] {
+            assert_eq!(
+                duration(text).unwrap(),
+                Duration::from_millis(millis),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "s",
+            "10x",
+            "-1s",
+            "1s-",
+            "1 s",
+            ".",
+            ".s",
+            "1..5s",
+            "10s5",
+            "ten",
+            "0",
+            "0s",
+            "0.0000000000000001s",
+            "99999999999999999999",
+            "9999999999999h",
+            "99999999h",
+            "+5s",
+        ] {
+            assert_eq!(duration(text).unwrap_err().kind, Kind::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("64m"), Some(64 << 20));
+        assert_eq!(size("1GiB"), Some(1 << 30));
+        assert_eq!(size("1.5k"), Some(1536));
+        assert_eq!(size("100"), Some(100));
+        for text in [
+            "",
+            "m",
+            "-1",
+            "1x",
+            "50%",
+            ".5g",
+            "1.g",
+            "99999999999999999999",
+            "99999999t",
+        ] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn tmpfs_options_are_taken_or_refused_by_name() {
+        assert_eq!(
+            tmpfs("/x:rw,size=64m").unwrap(),
+            TmpfsAsk {
+                path: "/x".to_owned(),
+                size: Some(64 << 20)
+            }
+        );
+        assert_eq!(tmpfs("/x").unwrap().size, None);
+        for text in [
+            "",
+            "x",
+            "/",
+            "/a/../b",
+            "/x:size=0",
+            "/x:size=50%",
+            "/x:mode=1777",
+            "/x:exec",
+            "/x:suid",
+        ] {
+            assert_eq!(tmpfs(text).unwrap_err().kind, Kind::Usage, "{text}");
+        }
+        assert!(
+            tmpfs("/x:mode=1777")
+                .unwrap_err()
+                .cause
+                .contains("mode=1777")
+        );
+    }
+
+    #[test]
+    fn names() {
+        assert!(container_name("web-1.a_b").is_ok());
+        for name in ["", "a", "-ab", "a b", "a/b", "é1", "a\nb"] {
+            assert!(container_name(name).is_err(), "{name}");
+        }
+        assert!(hostname("a.b-c").is_ok());
+        for name in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a\n",
+            &"a".repeat(65),
+            &"a".repeat(64),
+        ] {
+            assert!(hostname(name).is_err(), "{name}");
+        }
+        assert!(workdir("/x").is_ok());
+        assert!(workdir("x").is_err());
+    }
+}

@@ -1,0 +1,520 @@
+//! The supervisor's loop: one poll over pid 1, its records, signals, the clock and the streams,
+//! until pid 1 has ended.
+
+use super::relay::{RawTerminal, Relay, copy_window_size, ready, reopen_terminal};
+use crate::error::{Context, Error, Kind, Result};
+use crate::plan::{Stdio, Step};
+use crate::sandbox::{Finding, Running, Told};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How a cell ended.
+#[derive(Debug)]
+pub struct Exit {
+    /// What ended it.
+    pub how: Ended,
+    /// What the verifier found and re-recorded, or would have to be.
+    pub findings: Vec<Finding>,
+    /// How long steps took, by their index, where that was asked for; in nanoseconds.
+    pub took: Vec<(usize, u64)>,
+    /// A stream that could not be written (a full disk), if any.
+    pub stream_error: Option<Error>,
+}
+
+/// What ended a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The command ended with this code.
+    Code(u8),
+    /// The command was ended by this signal.
+    Signal(i32),
+    /// The wall clock ran out and everything was killed.
+    Timeout,
+}
+
+impl Ended {
+    /// docker's exit code: the command's, or 128 + signal (timeout: SIGKILL's).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(n) => u8::try_from(128 + n).unwrap_or(255),
+            Self::Timeout => 137,
+        }
+    }
+}
+
+/// Signals that are taken by descriptor and passed on. Blocked before the clone, so that none is
+/// lost in between; the payload unblocks everything for itself.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+}
+
+impl Signals {
+    /// Blocks them and opens the descriptor.
+    pub fn take() -> Result<Self> {
+        let mut set = SigSet::empty();
+        for signal in [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGWINCH,
+            Signal::SIGTSTP,
+            Signal::SIGCONT,
+            Signal::SIGALRM,
+        ] {
+            set.add(signal);
+        }
+        set.thread_block().or_call(|| "sigprocmask")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .or_call(|| "signalfd")?;
+        Ok(Self { fd })
+    }
+}
+
+/// How long a reader that does not read is waited for once somebody wanted the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether a signal asks for the end of the cell.
+fn asks_for_the_end(signal: i32) -> bool {
+    matches!(
+        signal,
+        libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT
+    )
+}
+
+/// The time until then, for poll(2); `None`: without end.
+fn left_until(deadline: Option<Instant>) -> Option<Timespec> {
+    let left = deadline?.saturating_duration_since(Instant::now());
+    Some(Timespec::try_from(left).unwrap_or(Timespec {
+        tv_sec: i64::MAX,
+        tv_nsec: 0,
+    }))
+}
+
+/// One of the three standard streams, by its place in [`Loop::relays`].
+const INPUT: usize = 0;
+const OUTPUT: usize = 1;
+const ERROR: usize = 2;
+
+/// What the poll woke up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Init,
+    Signals,
+    Control,
+    Payload,
+    Report,
+    Stream(usize),
+}
+
+struct Loop<'a> {
+    running: &'a mut Running,
+    stdio: Stdio,
+    relays: [Option<Relay>; 3],
+    raw: Option<RawTerminal>,
+    /// Standard output and error where they are terminals, opened again so as never to wait.
+    shown: [Option<OwnedFd>; 2],
+    status: Option<i32>,
+    timed_out: bool,
+    /// A signal asked for the end of the cell.
+    end_wanted: bool,
+    failure: Option<Error>,
+    exit: Exit,
+    control_open: bool,
+    payload_open: bool,
+    report_open: bool,
+}
+
+/// Runs the loop to the end of the cell. An error means that nothing was executed, or that the
+/// cell was killed because the supervisor could not go on.
+pub fn supervise(running: &mut Running, signals: &Signals) -> Result<Exit> {
+    let (mut stdio, mut timeout) = (Stdio::Output, None);
+    for planned in running.plan().steps() {
+        if let Step::Supervise {
+            stdio: s,
+            timeout: t,
+        } = &planned.step
+        {
+            (stdio, timeout) = (*s, *t);
+        }
+    }
+    let mut this = Loop {
+        running,
+        stdio,
+        relays: [None, None, None],
+        raw: None,
+        shown: [
+            reopen_terminal(rustix::stdio::stdout()),
+            reopen_terminal(rustix::stdio::stderr()),
+        ],
+        status: None,
+        timed_out: false,
+        end_wanted: false,
+        failure: None,
+        exit: Exit {
+            how: Ended::Code(0),
+            findings: Vec::new(),
+            took: Vec::new(),
+            stream_error: None,
+        },
+        control_open: true,
+        payload_open: true,
+        report_open: true,
+    };
+    this.open_pipes();
+    let result = this.turn(signals, timeout.map(|t| Instant::now() + t));
+    let killed = if result.is_err() {
+        this.running.kill()
+    } else {
+        Ok(())
+    };
+    // pid 1 has ended or was killed: wait until the kernel has taken everything down.
+    this.running.reap()?;
+    killed?;
+    result?;
+    while this.control_open && this.hear_control()? {}
+    while this.payload_open && this.hear_payload()? {}
+    this.drain_streams(signals)?;
+    drop(this.raw.take());
+    if let Some(failure) = this.failure.take() {
+        return Err(failure);
+    }
+    this.exit.how = match (this.timed_out, this.status) {
+        (true, _) => Ended::Timeout,
+        (false, Some(status)) => ended(status),
+        (false, None) => {
+            return Err(Error::new(
+                Kind::Launch,
+                "pid 1 of the container died before the command ended",
+            )
+            .hint("it may have been killed from outside, or by the kernel for want of memory"));
+        }
+    };
+    Ok(this.exit)
+}
+
+/// wait(2)'s status: a signal in the low seven bits, else an exit code in the next eight.
+fn ended(status: i32) -> Ended {
+    match status & 0x7f {
+        0 => Ended::Code(u8::try_from((status >> 8) & 0xff).unwrap_or(u8::MAX)),
+        signal => Ended::Signal(signal),
+    }
+}
+
+impl Loop<'_> {
+    fn open_pipes(&mut self) {
+        let streams = &self.running.streams;
+        let out = |from: &OwnedFd, to| Relay::new(from.as_fd(), to);
+        self.relays[OUTPUT] = streams
+            .output
+            .as_ref()
+            .map(|from| out(from, rustix::stdio::stdout()));
+        self.relays[ERROR] = streams
+            .error
+            .as_ref()
+            .map(|from| out(from, rustix::stdio::stderr()));
+        self.relays[INPUT] = streams
+            .input
+            .as_ref()
+            .map(|to| Relay::new(rustix::stdio::stdin(), to.as_fd()));
+    }
+
+    fn open_terminal(&mut self) -> Result<()> {
+        let Stdio::Terminal { input } = self.stdio else {
+            return Ok(());
+        };
+        let Some(master) = &self.running.streams.terminal else {
+            return Err(Error::new(Kind::Launch, "pid 1 sent no pty"));
+        };
+        copy_window_size(master)?;
+        self.relays[OUTPUT] = Some(Relay::new(master.as_fd(), rustix::stdio::stdout()));
+        if input {
+            self.raw = RawTerminal::enter()?;
+            self.relays[INPUT] = Some(Relay::new(rustix::stdio::stdin(), master.as_fd()));
+        }
+        Ok(())
+    }
+
+    /// Source and destination of a stream.
+    fn ends(&self, stream: usize) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        let streams = &self.running.streams;
+        let terminal = streams.terminal.as_ref();
+        Some(match stream {
+            INPUT => (
+                rustix::stdio::stdin(),
+                streams.input.as_ref().or(terminal)?.as_fd(),
+            ),
+            OUTPUT => (
+                streams.output.as_ref().or(terminal)?.as_fd(),
+                self.shown[0]
+                    .as_ref()
+                    .map_or(rustix::stdio::stdout(), AsFd::as_fd),
+            ),
+            _ => (
+                streams.error.as_ref()?.as_fd(),
+                self.shown[1]
+                    .as_ref()
+                    .map_or(rustix::stdio::stderr(), AsFd::as_fd),
+            ),
+        })
+    }
+
+    /// The loop itself; ends when pid 1 has.
+    fn turn(&mut self, signals: &Signals, deadline: Option<Instant>) -> Result<()> {
+        loop {
+            let woken = self.wait(signals, deadline)?;
+            // Whatever else there is to do: a command that never stops writing gets no more time.
+            if !self.timed_out && deadline.is_some_and(|d| Instant::now() >= d) {
+                self.timed_out = true;
+                self.running.kill()?;
+            }
+            // Streams first, so that nothing said before the end is lost behind it.
+            for wake in &woken {
+                if let Wake::Stream(stream) = *wake {
+                    self.move_stream(stream);
+                }
+            }
+            for wake in woken.iter().copied() {
+                match wake {
+                    Wake::Init => return Ok(()),
+                    Wake::Signals => self.forward(signals)?,
+                    Wake::Control => while self.control_open && self.hear_control()? {},
+                    Wake::Payload => while self.payload_open && self.hear_payload()? {},
+                    Wake::Report => self.report_open = self.running.read_report()?,
+                    Wake::Stream(_) => {}
+                }
+            }
+        }
+    }
+
+    fn wait(&self, signals: &Signals, deadline: Option<Instant>) -> Result<Vec<Wake>> {
+        let running = &*self.running;
+        let mut watched: Vec<(Wake, BorrowedFd<'_>, PollFlags)> = Vec::with_capacity(8);
+        watched.push((Wake::Init, running.init.as_fd(), PollFlags::IN));
+        watched.push((Wake::Signals, signals.fd.as_fd(), PollFlags::IN));
+        if self.control_open {
+            watched.push((Wake::Control, running.control.as_fd(), PollFlags::IN));
+        }
+        if self.payload_open {
+            watched.push((
+                Wake::Payload,
+                running.payload_records.as_fd(),
+                PollFlags::IN,
+            ));
+        }
+        if self.report_open {
+            watched.push((Wake::Report, running.report.as_fd(), PollFlags::IN));
+        }
+        for stream in [INPUT, OUTPUT, ERROR] {
+            if let (Some(relay), Some((from, to))) = (&self.relays[stream], self.ends(stream)) {
+                watched.push(if relay.wants_write() {
+                    (Wake::Stream(stream), to, PollFlags::OUT)
+                } else {
+                    (Wake::Stream(stream), from, PollFlags::IN)
+                });
+            }
+        }
+        let mut fds: Vec<PollFd<'_>> = watched
+            .iter()
+            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
+            .collect();
+        let left = left_until(deadline.filter(|_| !self.timed_out));
+        match poll(&mut fds, left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e).or_call(|| "poll"),
+        }
+        let ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        Ok(watched
+            .iter()
+            .zip(ready)
+            .filter(|(_, ready)| *ready)
+            .map(|((wake, ..), _)| *wake)
+            .collect())
+    }
+
+    /// Moves a stream on; closes our end when it is done, so that the other side learns of it.
+    fn move_stream(&mut self, stream: usize) {
+        let Some(mut relay) = self.relays[stream].take() else {
+            return;
+        };
+        if let Some((from, to)) = self.ends(stream) {
+            relay.step(from, to);
+        }
+        if !relay.done {
+            self.relays[stream] = Some(relay);
+            return;
+        }
+        if let Some(error) = relay.failed {
+            self.exit.stream_error.get_or_insert(error);
+        }
+        let streams = &mut self.running.streams;
+        match stream {
+            INPUT => streams.input = None,
+            OUTPUT => streams.output = None,
+            _ => streams.error = None,
+        }
+    }
+
+    /// After the end: everything that is still in the pipes, however slow its reader is. But
+    /// where a signal or the timeout ended the command, or a signal comes now, a reader that does
+    /// not read is waited for [`PATIENCE`] and no more.
+    fn drain_streams(&mut self, signals: &Signals) -> Result<()> {
+        self.relays[INPUT] = None;
+        // A command that took the signal and went on to its own end keeps its whole output.
+        let by_signal = |status| matches!(ended(status), Ended::Signal(_));
+        let cut = self.timed_out || self.end_wanted && self.status.is_none_or(by_signal);
+        let mut deadline = cut.then(|| Instant::now() + PATIENCE);
+        for stream in [OUTPUT, ERROR] {
+            while let Some(relay) = &self.relays[stream] {
+                let Some((from, to)) = self.ends(stream) else {
+                    break;
+                };
+                if relay.wants_write() {
+                    let mut fds = [
+                        PollFd::from_borrowed_fd(to, PollFlags::OUT),
+                        PollFd::from_borrowed_fd(signals.fd.as_fd(), PollFlags::IN),
+                    ];
+                    match poll(&mut fds, left_until(deadline).as_ref()) {
+                        Ok(0) => return Ok(()),
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(e) => return Err(e).or_call(|| "poll"),
+                    }
+                    let (writable, signalled) =
+                        (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
+                    if signalled && self.ends_it(signals)? && deadline.is_none() {
+                        deadline = Some(Instant::now() + PATIENCE);
+                    }
+                    if !writable {
+                        continue;
+                    }
+                } else if !ready(from, PollFlags::IN) {
+                    break;
+                }
+                self.move_stream(stream);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the signals that came after the end; whether one of them asks for it.
+    fn ends_it(&self, signals: &Signals) -> Result<bool> {
+        let mut ends = false;
+        while let Some(info) = signals.fd.read_signal().or_call(|| "read signalfd")? {
+            ends |= asks_for_the_end(i32::try_from(info.ssi_signo).unwrap_or(libc::SIGTERM));
+        }
+        Ok(ends)
+    }
+
+    fn forward(&mut self, signals: &Signals) -> Result<()> {
+        while let Some(info) = signals.fd.read_signal().or_call(|| "read signalfd")? {
+            let number = i32::try_from(info.ssi_signo).unwrap_or(libc::SIGTERM);
+            self.end_wanted |= asks_for_the_end(number);
+            match number {
+                libc::SIGWINCH => {
+                    if let Some(terminal) = &self.running.streams.terminal {
+                        copy_window_size(terminal)?;
+                    }
+                }
+                // The command is in a session of its own, where SIGTSTP is not heard: stop it for
+                // certain, then stop as the shell expects of us.
+                libc::SIGTSTP => {
+                    self.running.signal(libc::SIGSTOP)?;
+                    rustix::process::kill_process(
+                        rustix::process::getpid(),
+                        rustix::process::Signal::STOP,
+                    )
+                    .or_call(|| "kill SIGSTOP to ourselves")?;
+                }
+                _ if self.running.payload.is_none() => {
+                    // Nothing runs yet that could answer.
+                    if asks_for_the_end(number) {
+                        self.failure.get_or_insert(Error::new(
+                            Kind::Launch,
+                            "interrupted before the command ran",
+                        ));
+                        self.running.kill()?;
+                    }
+                }
+                _ => self.running.signal(number)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One record of pid 1; false when there is none now.
+    fn hear_control(&mut self) -> Result<bool> {
+        match self.running.next_told()? {
+            Told::Nothing => return Ok(false),
+            Told::Closed => {
+                self.control_open = false;
+                return Ok(false);
+            }
+            Told::Started => self.open_terminal()?,
+            Told::Go => {
+                self.exit.findings = self.running.findings()?;
+                self.report_open = false;
+            }
+            Told::Refused => {
+                self.exit.findings = self.running.findings()?;
+                self.report_open = false;
+                self.failure.get_or_insert(refused(&self.exit.findings));
+            }
+            Told::Ended { status } => self.status = Some(status),
+            Told::Took { step, nanoseconds } => self.exit.took.push((step, nanoseconds)),
+            Told::Failed(error) => {
+                self.failure.get_or_insert(error);
+            }
+        }
+        Ok(true)
+    }
+
+    /// One record of the payload before it is the command; false when there is none now.
+    fn hear_payload(&mut self) -> Result<bool> {
+        match self.running.next_payload_told()? {
+            Told::Nothing => return Ok(false),
+            Told::Closed => {
+                self.payload_open = false;
+                return Ok(false);
+            }
+            Told::Took { step, nanoseconds } => self.exit.took.push((step, nanoseconds)),
+            // The payload without go only says that there was none: pid 1 or the verifier says why.
+            Told::Failed(error) if error.errno == Some(libc::ECANCELED) => {}
+            Told::Failed(error) => {
+                self.failure.get_or_insert(error);
+            }
+            _ => return Err(Error::new(Kind::Launch, "the payload broke the protocol")),
+        }
+        Ok(true)
+    }
+}
+
+/// The verifier's refusal.
+fn refused(findings: &[Finding]) -> Error {
+    let mut error = Error::new(
+        Kind::Integrity,
+        "a layer is not what was unpacked; nothing was run",
+    );
+    for finding in findings {
+        match finding {
+            Finding::Differs { lines, .. } => {
+                error
+                    .detail
+                    .extend(lines.iter().take(10).map(|l| format!("differs {l}")));
+                if lines.len() > 10 {
+                    error.detail.push(format!("and {} more", lines.len() - 10));
+                }
+            }
+            Finding::Broken { cause, .. } => error.detail.push(format!("broken  {cause}")),
+            Finding::Touched { .. } => {}
+        }
+    }
+    error.hint("remove the image with `lazaret rmi` and load it again; `lazaret verify` lists everything that differs")
+}

@@ -1,0 +1,34 @@
+//! One file per verb, each composing the rooms below in the order in which a reader expects them.
+
+pub mod df;
+pub mod doctor;
+pub mod find;
+pub mod images;
+pub mod inspect;
+pub mod load;
+pub mod place;
+pub mod ps;
+mod request;
+pub mod rm;
+pub mod rmi;
+pub mod run;
+mod source;
+pub mod verify;
+pub mod version;
+
+pub use request::{
+    ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
+    InspectRequest, LoadRequest, LoadSource, PsRequest, RmRequest, RmiRequest, RunRequest,
+    VerifyRequest, VersionRequest,
+};
+
+use crate::container::record::Containers;
+use crate::error::Result;
+use crate::store::Store;
+
+/// The store's containers; `None` where there is no store yet.
+fn containers(store: Option<&Store>) -> Result<Option<Containers>> {
+    store
+        .map(|store| store.containers().map(Containers::new))
+        .transpose()
+}

@@ -1,0 +1,218 @@
+//! Where the store is.
+
+use crate::container::record::{Containers, Owners, Record};
+use crate::error::{Context, Error, Kind, Result};
+use crate::plan::{IdMap, IdRange};
+use crate::policy::{HostFacts, SubIds};
+use crate::store::Store;
+use rustix::fs::Dir;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+/// Opens the store, making it where it is missing.
+///
+/// # Errors
+/// `Usage`: nothing says where it should be; else as [`Store::open`].
+pub fn open_store() -> Result<Store> {
+    Store::open(&store_path()?)
+}
+
+/// Opens the store for a verb that only looks; `None` where there is none yet.
+///
+/// # Errors
+/// As [`open_store`].
+pub fn look_at_store() -> Result<Option<Store>> {
+    Store::open_existing(&store_path()?)
+}
+
+/// The store's folder: `$LAZARET_STORE`; root's is /var/lib/lazaret; else `$XDG_DATA_HOME/lazaret`,
+/// which is `~/.local/share/lazaret` (XDG base directory specification: a relative path there is
+/// ignored).
+///
+/// # Errors
+/// `Usage`: `LAZARET_STORE` is relative, or there is no `HOME` either; `Host`: started setuid.
+pub fn store_path() -> Result<PathBuf> {
+    // Before anything is made where the caller's environment says.
+    crate::host::no_setuid()?;
+    path_for(rustix::process::geteuid().is_root(), &|name| {
+        std::env::var_os(name)
+    })
+}
+
+/// What this machine offers, with what the store remembers of it.
+///
+/// # Errors
+/// As `host::facts`.
+pub fn host(store: Option<&Store>) -> Result<HostFacts> {
+    // Only real root may be without an entry of its own in /etc/subuid.
+    let store = store.filter(|_| rustix::process::geteuid().is_root());
+    let recorded = store.map(Store::ids).transpose()?.flatten();
+    let host = crate::host::facts(recorded)?;
+    if let (Some(store), None, Some(ids)) = (store, recorded, host.subids) {
+        store.record_ids(ids)?;
+    }
+    Ok(host)
+}
+
+/// Who ids inside are outside, for everything that is unpacked and removed here: subordinate ids
+/// where the machine offers them.
+pub fn map_of(host: &HostFacts) -> IdMap {
+    let range = |ids: SubIds| IdRange {
+        inside: 0,
+        outside: ids.base,
+        count: ids.count,
+    };
+    match host.subids {
+        Some((uids, gids)) => IdMap::Range {
+            uid: range(uids),
+            gid: range(gids),
+            // Real root writes the maps itself.
+            helpers: !host.root,
+        },
+        None => IdMap::Single {
+            uid: host.uid,
+            gid: host.gid,
+        },
+    }
+}
+
+/// The map of [`map_of`] for this machine.
+///
+/// # Errors
+/// As [`host`].
+pub fn own_map(store: Option<&Store>) -> Result<IdMap> {
+    Ok(map_of(&host(store)?))
+}
+
+/// Removes what a container has written, in a worker that is root over its files.
+///
+/// # Errors
+/// `Io`, `Worker`: something cannot be removed; `Host`: no worker can be made.
+pub fn empty_container(containers: &Containers, record: &Record) -> Result<()> {
+    let folder = match containers.folder(record) {
+        Ok(folder) => folder,
+        // Gone already.
+        Err(e) if e.kind == Kind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    crate::worker::run(
+        &map_of_owners(&record.owners, &host(None)?),
+        folder.as_fd(),
+        &[],
+        |root| {
+            for name in names(root)? {
+                crate::store::remove_tree(root, &name)?;
+            }
+            Ok(Vec::new())
+        },
+    )
+    .map(|_| ())
+}
+
+fn names(folder: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
+    let call = || "read a container's folder".to_owned();
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder).or_call(call)? {
+        let entry = entry.or_call(call)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
+/// The map under which a container ran.
+fn map_of_owners(owners: &Owners, host: &HostFacts) -> IdMap {
+    match owners {
+        Owners::Caller => IdMap::Single {
+            uid: host.uid,
+            gid: host.gid,
+        },
+        Owners::Range { uid, gid } => map_of(&HostFacts {
+            subids: Some((*uid, *gid)),
+            ..host.clone()
+        }),
+    }
+}
+
+fn path_for(root: bool, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
+    let named = |name: &str| env(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    if let Some(path) = named("LAZARET_STORE") {
+        if path.is_absolute() {
+            return Ok(path);
+        }
+        return Err(Error::new(
+            Kind::Usage,
+            format!("LAZARET_STORE={path:?} is not an absolute path"),
+        ));
+    }
+    if root {
+        return Ok(PathBuf::from("/var/lib/lazaret"));
+    }
+    let data = named("XDG_DATA_HOME").filter(|p| p.is_absolute());
+    let home = || named("HOME").filter(|p| p.is_absolute());
+    match data.or_else(|| home().map(|home| home.join(".local/share"))) {
+        Some(data) => Ok(data.join("lazaret")),
+        None => Err(Error::new(
+            Kind::Usage,
+            "HOME and XDG_DATA_HOME are not set: nothing says where the store is",
+        )
+        .hint("set HOME, XDG_DATA_HOME or LAZARET_STORE to an absolute path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(root: bool, env: &[(&str, &str)]) -> Result<PathBuf> {
+        path_for(root, &|name| {
+            let found = env.iter().find(|(n, _)| *n == name);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn where_it_is() {
+        for (root, env, want) in [
+            (
+                false,
+                &[("HOME", "/home/a")][..],
+                "/home/a/.local/share/lazaret",
+            ),
+            (
+                false,
+                &[("HOME", "/home/a"), ("XDG_DATA_HOME", "/d")],
+                "/d/lazaret",
+            ),
+            (
+                false,
+                &[("HOME", "/home/a"), ("XDG_DATA_HOME", "d")],
+                "/home/a/.local/share/lazaret",
+            ),
+            (
+                false,
+                &[("HOME", "/home/a"), ("XDG_DATA_HOME", "")],
+                "/home/a/.local/share/lazaret",
+            ),
+            (
+                true,
+                &[("HOME", "/root"), ("XDG_DATA_HOME", "/d")],
+                "/var/lib/lazaret",
+            ),
+            (true, &[("LAZARET_STORE", "/s")], "/s"),
+        ] {
+            assert_eq!(path(root, env).unwrap(), PathBuf::from(want));
+        }
+        for env in [
+            &[][..],
+            &[("HOME", "")],
+            &[("HOME", "rel")],
+            &[("LAZARET_STORE", "rel")],
+        ] {
+            assert_eq!(path(false, env).unwrap_err().kind, Kind::Usage, "{env:?}");
+        }
+    }
+}

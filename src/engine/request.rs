@@ -1,0 +1,178 @@
+//! What each verb is asked for: made by `cli`, complete and consistent by construction.
+
+use crate::image::{ImageName, Reference};
+use crate::policy;
+use crate::report::{Format, Layout, Template};
+use std::path::PathBuf;
+
+/// `run`.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// What the policy decides on.
+    pub request: policy::Request,
+    /// `--name`; docker's grammar is checked.
+    pub name: Option<String>,
+    /// `--dry-run`: print the plan and stop.
+    pub dry_run: bool,
+    /// `--timings`: print how long each stage took.
+    pub timings: bool,
+    /// How the plan, the timings and errors are printed.
+    pub format: Format,
+}
+
+/// `load`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadRequest {
+    /// Where the image comes from.
+    pub source: LoadSource,
+    /// Only `Loaded image:` lines.
+    pub quiet: bool,
+}
+
+/// Where `load` reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LoadSource {
+    /// An archive on standard input.
+    Stdin,
+    /// An archive: an OCI layout or a docker archive, sniffed.
+    File(PathBuf),
+    /// An image named by a transport, and the name to keep it by.
+    Named {
+        image: Box<ImageName>,
+        name: Option<Reference>,
+    },
+}
+
+/// `images`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImagesRequest {
+    /// Only images of this `REPOSITORY[:TAG]`, as written.
+    pub name: Option<String>,
+    /// All of these hold.
+    pub filters: Vec<ImageFilter>,
+    /// Full ids.
+    pub no_trunc: bool,
+    /// Only ids.
+    pub quiet: bool,
+    /// A column of manifest digests.
+    pub digests: bool,
+    /// How they are printed.
+    pub layout: Layout,
+}
+
+/// `images --filter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFilter {
+    /// Without any name, or with one.
+    Dangling(bool),
+    /// A pattern of names, with `*` and `?`.
+    Reference(String),
+    /// A label of the image's config, with this value if one is given.
+    Label(String, Option<String>),
+    /// Created before this image.
+    Before(String),
+    /// Created after this image.
+    Since(String),
+}
+
+/// `rmi`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RmiRequest {
+    /// Names or ids, at least one.
+    pub images: Vec<String>,
+    /// Also where several names or a stopped container stand in the way.
+    pub force: bool,
+}
+
+/// `inspect`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InspectRequest {
+    /// Names or ids, at least one.
+    pub names: Vec<String>,
+    /// What they may name.
+    pub kind: InspectKind,
+    /// `--format`; `None`: one JSON array.
+    pub format: Option<Template>,
+}
+
+/// What `inspect` looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InspectKind {
+    /// A container, else an image.
+    Any,
+    /// Containers only.
+    Container,
+    /// Images only.
+    Image,
+}
+
+/// `verify`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyRequest {
+    /// Names or ids; empty: every image of the store.
+    pub images: Vec<String>,
+    /// How differences are printed.
+    pub format: Format,
+}
+
+/// `ps`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PsRequest {
+    /// Also those that do not run.
+    pub all: bool,
+    /// Only this many, newest first, whatever their state.
+    pub last: Option<usize>,
+    /// All of these hold.
+    pub filters: Vec<ContainerFilter>,
+    /// Full ids and commands.
+    pub no_trunc: bool,
+    /// Only ids.
+    pub quiet: bool,
+    /// How they are printed.
+    pub layout: Layout,
+}
+
+/// `ps --filter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerFilter {
+    /// The id starts with this.
+    Id(String),
+    /// The name contains this.
+    Name(String),
+    /// `created`, `running`, `exited` or `dead`.
+    Status(String),
+    /// Made from this image: a name or an id.
+    Ancestor(String),
+    /// Ended with this code.
+    Exited(u8),
+}
+
+/// `rm`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RmRequest {
+    /// Names or ids, at least one.
+    pub containers: Vec<String>,
+    /// End those that run, and do not complain of those that are gone.
+    pub force: bool,
+}
+
+/// `system df`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DfRequest {
+    /// How it is printed.
+    pub layout: Layout,
+}
+
+/// `doctor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoctorRequest {
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// `version`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VersionRequest {
+    /// `--format`; `None`: text.
+    pub format: Option<Template>,
+}

@@ -1,0 +1,307 @@
+//! `lazaret run`: the way through, stage by stage (DESIGN.md).
+
+use super::{RunRequest, place, source};
+use crate::container::record::{Containers, Held, New, Owners};
+use crate::container::supervise::{Exit, Signals, supervise};
+use crate::error::{Context, Error, Kind, Result};
+use crate::plan::{self, Ground, IdMap, Plan};
+use crate::policy::{
+    Admit, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit, decide,
+};
+use crate::report::{self, Progress};
+use crate::sandbox::{self, Finding};
+use crate::store::source::SourceImage;
+use crate::store::unpack::Limits;
+use crate::store::{LayerState, RootFs, Store};
+use crate::sys::SingleThread;
+use rustix::fs::{Mode, OFlags};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long the stages took.
+struct Clock {
+    last: Instant,
+    stages: Vec<(&'static str, Duration)>,
+}
+
+impl Clock {
+    fn stage(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.stages.push((name, now - self.last));
+        self.last = now;
+    }
+}
+
+/// Runs a command in a new cell and returns its exit code as docker would.
+///
+/// # Errors
+/// A refusal by policy, bytes that are not what was named, what this machine lacks, or a command
+/// that could not be executed; nothing is left of the run then.
+pub fn run(request: &RunRequest) -> Result<u8> {
+    let mut clock = Clock {
+        last: Instant::now(),
+        stages: Vec::with_capacity(16),
+    };
+    let asked = &request.request;
+    let store = place::open_store()?;
+    clock.stage("open the store");
+    let host = place::host(Some(&store))?;
+    let map = place::map_of(&host);
+    clock.stage("look at the machine");
+    let image = source::resolve(&asked.image, &store, &map)?;
+    clock.stage("verify manifest and config");
+    let policy = crate::host::policy()?;
+    clock.stage("read the policy");
+    if let Admit::Deny(reasons) = admit(&policy, &asked.image, &image.manifest, &image.config) {
+        return Err(refused(reasons));
+    }
+    clock.stage("admit");
+    let rootfs = layers(&store, &image, &map)?;
+    clock.stage("layers");
+    let grants = decided(&policy, request, &image, &rootfs, &host)?;
+    clock.stage("decide");
+    if request.dry_run {
+        let plan = plan_of(&grants, &rootfs, map, &host, None)?;
+        report::plan(&plan, request.format)?;
+        return Ok(0);
+    }
+    check_terminal(request)?;
+    for downgrade in &grants.downgrades {
+        report::warning(downgrade);
+    }
+    let containers = Containers::new(store.containers()?);
+    let record = containers.create(New {
+        name: request.name.clone(),
+        image: asked.image.to_string(),
+        image_id: image.manifest.config.digest,
+        manifest: image.manifest.digest,
+        argv: grants.argv.value.clone(),
+        ephemeral: grants.ephemeral.value,
+        owners: owners(&map),
+    })?;
+    clock.stage("write down the container");
+    let done = start(
+        request,
+        &grants,
+        &rootfs,
+        map,
+        &host,
+        &store,
+        &containers,
+        &record,
+        &mut clock,
+    );
+    let code = match &done {
+        Ok(exit) => exit.how.exit_code(),
+        Err(e) => e.exit_code(),
+    };
+    let ended = record.end(&containers, code);
+    clock.stage("write down the end");
+    let exit = done?;
+    ended?;
+    if request.timings {
+        report::timings(&clock.stages, request.format);
+    }
+    if let Some(error) = exit.stream_error {
+        return Err(error);
+    }
+    Ok(code)
+}
+
+/// The stages plan, prepare, spawn and supervise.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what the stages before have made, each once"
+)]
+fn start(
+    request: &RunRequest,
+    grants: &Grants,
+    rootfs: &RootFs,
+    map: IdMap,
+    host: &HostFacts,
+    store: &Store,
+    containers: &Containers,
+    record: &Held,
+    clock: &mut Clock,
+) -> Result<Exit> {
+    let disk = match grants.ephemeral.value {
+        true => None,
+        false => Some(writable_folder(store, containers, record, &map)?),
+    };
+    let plan = plan_of(grants, rootfs, map, host, disk)?;
+    clock.stage("plan");
+    let one = SingleThread::check()?;
+    let signals = Signals::take()?;
+    let launch = sandbox::prepare(plan, request.timings)?;
+    clock.stage("prepare");
+    let mut running = sandbox::spawn(launch, one).map_err(|e| why_no_cell(e, host))?;
+    clock.stage("spawn");
+    let exit = supervise(&mut running, &signals)?;
+    clock.stage("run");
+    if request.timings {
+        for (step, nanoseconds) in &exit.took {
+            if let Some(planned) = running.plan().steps().get(*step) {
+                clock
+                    .stages
+                    .push((planned.step.name(), Duration::from_nanos(*nanoseconds)));
+            }
+        }
+    }
+    if let (Some(timeout), crate::container::supervise::Ended::Timeout) =
+        (&grants.timeout, exit.how)
+    {
+        report::stderr(&format!(
+            "lazaret: the time limit of {:?} ran out: killed\n",
+            timeout.value
+        ));
+    }
+    record_again(store, rootfs, &exit);
+    Ok(exit)
+}
+
+/// Layers whose contents were found right and whose stat records were not: a restored backup. What
+/// cannot be recorded is checked by hash again the next time, which is slow and not wrong.
+fn record_again(store: &Store, rootfs: &RootFs, exit: &Exit) {
+    for finding in &exit.findings {
+        if let Finding::Touched { layer, stat } = finding
+            && let Some(lower) = rootfs.lowers.get(*layer)
+            && let Err(error) = store.record_again(&lower.stat, stat)
+        {
+            report::stderr(&format!(
+                "lazaret: a layer's record could not be renewed: {error}\n"
+            ));
+        }
+    }
+}
+
+fn refused(reasons: Vec<Reason>) -> Error {
+    Error {
+        reasons,
+        ..Error::new(Kind::Policy, "refused by policy")
+    }
+}
+
+fn layers(store: &Store, image: &SourceImage, map: &IdMap) -> Result<RootFs> {
+    let mut progress = Progress::new(false);
+    let mut fresh = false;
+    let rootfs = store.ensure_layers(image, map, &Limits::default(), false, &mut |event| {
+        let state = match event.state {
+            LayerState::Cached => return,
+            LayerState::Waiting => "Waiting for another process",
+            LayerState::Unpacking => "Unpacking",
+            LayerState::Done => "Unpacked",
+        };
+        fresh = true;
+        progress.state(&event.digest.short(), state);
+    })?;
+    drop(progress);
+    let known = |r: crate::store::Ref| r.manifest == image.manifest.digest;
+    if fresh || !store.get_ref(&image.canonical_name)?.is_some_and(known) {
+        store.put_ref(&image.canonical_name, image)?;
+    }
+    Ok(rootfs)
+}
+
+fn decided(
+    policy: &Policy,
+    request: &RunRequest,
+    image: &SourceImage,
+    rootfs: &RootFs,
+    host: &HostFacts,
+) -> Result<Grants> {
+    let facts = ImageFacts {
+        manifest: image.manifest.digest,
+        config: (*image.config).clone(),
+        layers: rootfs.facts.layers,
+        size: rootfs.facts.size,
+        files: rootfs.facts.files,
+        setuid: rootfs.facts.setuid.clone(),
+        file_caps: rootfs.facts.file_caps.clone(),
+        special: rootfs.facts.special.clone(),
+    };
+    match decide(policy, &request.request, &facts, host)? {
+        Verdict::Allow(grants) => Ok(*grants),
+        Verdict::Deny(reasons) => Err(refused(reasons)),
+    }
+}
+
+fn plan_of(
+    grants: &Grants,
+    rootfs: &RootFs,
+    id_map: IdMap,
+    host: &HostFacts,
+    disk: Option<PathBuf>,
+) -> Result<Plan> {
+    let matches = matches!(
+        (&id_map, grants.id_map.value),
+        (IdMap::Single { .. }, IdMapKind::Single) | (IdMap::Range { .. }, IdMapKind::Range)
+    );
+    if !matches {
+        return Err(Error::new(
+            Kind::Host,
+            "the policy grants an id map that this machine does not offer",
+        )
+        .hint("`lazaret doctor` says what is missing"));
+    }
+    let ground = Ground {
+        lowers: rootfs.lowers.clone(),
+        disk,
+        id_map,
+        landlock_abi: host.landlock_abi,
+    };
+    plan::build(grants, &ground)
+}
+
+/// docker refuses a pty for an input that is none.
+fn check_terminal(request: &RunRequest) -> Result<()> {
+    let asked = &request.request;
+    if asked.tty && asked.interactive && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        return Err(Error::new(Kind::Usage, "standard input is not a terminal")
+            .hint("use -i without -t for a pipe"));
+    }
+    Ok(())
+}
+
+fn owners(map: &IdMap) -> Owners {
+    match map {
+        IdMap::Single { .. } => Owners::Caller,
+        IdMap::Range { uid, gid, .. } => {
+            let ids = |r: &plan::IdRange| SubIds {
+                base: r.outside,
+                count: r.count,
+            };
+            Owners::Range {
+                uid: ids(uid),
+                gid: ids(gid),
+            }
+        }
+    }
+}
+
+/// The folder for a container's writes. Container root may be another id than ours and must make
+/// folders in it; its parent is private.
+fn writable_folder(
+    store: &Store,
+    containers: &Containers,
+    record: &Held,
+    map: &IdMap,
+) -> Result<PathBuf> {
+    let path = store.path().join("containers").join(&record.record().id);
+    if matches!(map, IdMap::Range { .. }) {
+        let found = containers.folder(record.record())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&found, ".", flags, Mode::empty())
+            .or_call(|| format!("open {path:?}"))?;
+        rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o777))
+            .or_call(|| format!("chmod {path:?}"))?;
+    }
+    Ok(path)
+}
+
+/// A failed clone in this machine's own terms.
+fn why_no_cell(error: Error, host: &HostFacts) -> Error {
+    match (error.kind, crate::host::why_no_cell(host)) {
+        (Kind::Host, Some(problem)) => error.hint(problem.fix),
+        _ => error,
+    }
+}

@@ -1,0 +1,88 @@
+//! From a name to verified documents: the stages `store`, `worker` and `verify` of the way through.
+
+use crate::error::{Error, Kind, Result};
+use crate::image::{Digest, ImageName, Platform, Reference};
+use crate::plan::IdMap;
+use crate::store::Store;
+use crate::store::source::{Source, SourceImage, scan_archive};
+
+/// The image that a name means, its manifest and config verified. Nothing is fetched: a registry's
+/// image must have been loaded.
+///
+/// # Errors
+/// `NotFound` where the store has no such image; else as the source's.
+pub fn resolve(name: &ImageName, store: &Store, map: &IdMap) -> Result<SourceImage> {
+    let platform = Platform::native();
+    match name {
+        ImageName::Registry(reference) => stored(reference, store),
+        ImageName::Builtin(builtin) if builtin == "probe" => {
+            let archive = crate::probe::image::image()?.archive()?;
+            // These bytes are this program's own.
+            let members = scan_archive(&archive)?;
+            Source::archive(name, archive, members)?.image(&platform)
+        }
+        ImageName::Builtin(builtin) => Err(Error::new(
+            Kind::NotFound,
+            format!("no image is built in by the name {builtin:?}"),
+        )
+        .hint("builtin:probe is the only one")),
+        ImageName::OciDir { .. } => Source::open(name)?.image(&platform),
+        ImageName::OciArchive { path, .. } | ImageName::DockerArchive { path, .. } => {
+            let archive = Source::open_archive(path)?;
+            let members = store.scan_archive(&archive, map)?;
+            Source::archive(name, archive, members)?.image(&platform)
+        }
+    }
+}
+
+fn stored(reference: &Reference, store: &Store) -> Result<SourceImage> {
+    let name = reference.to_string();
+    if let Some(found) = store.get_ref(&name)? {
+        return store.image(&found);
+    }
+    if let Some(digest) = reference.digest {
+        // With tag and digest the digest decides: any name of the same repository will do.
+        let same = |other: &str| {
+            Reference::parse(other)
+                .is_ok_and(|o| o.domain == reference.domain && o.path == reference.path)
+        };
+        let found = store
+            .refs()?
+            .into_iter()
+            .find(|r| r.manifest == digest && same(&r.name));
+        if let Some(found) = found {
+            return store.image(&found);
+        }
+    } else if let Some(found) = by_id(&name, reference, store)? {
+        return Ok(found);
+    }
+    Err(super::find::not_found(&ImageName::Registry(
+        reference.clone(),
+    )))
+}
+
+/// docker takes an image's id, or the start of one, where a name is expected; a name wins.
+fn by_id(_name: &str, reference: &Reference, store: &Store) -> Result<Option<SourceImage>> {
+    let word = reference
+        .path
+        .strip_prefix("library/")
+        .unwrap_or(&reference.path);
+    let is_id = reference.domain == "docker.io"
+        && reference.tag.as_deref() == Some("latest")
+        && (12..=64).contains(&word.len())
+        && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_id {
+        return Ok(None);
+    }
+    let mut matching: Vec<(Digest, _)> = store
+        .images()?
+        .into_iter()
+        .filter(|i| i.id.hex().starts_with(word))
+        .map(|i| (i.id, i.reference))
+        .collect();
+    matching.dedup_by_key(|(id, _)| *id);
+    match matching.as_slice() {
+        [(_, found)] => store.image(found).map(Some),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,410 @@
+//! The default cell: grants and ground -> plan. The order of the steps is the security argument;
+//! each group says why it stands where it stands.
+
+use super::{
+    Actor, Bind, IdMap, LandlockRule, Lower, Masks, Plan, Planned, Resource, Rlimit, Shared, Stdio,
+    Step, Tmpfs, Upper, UserSpec, seccomp,
+};
+use crate::error::Result;
+use crate::policy::{Grants, Origin};
+use std::path::PathBuf;
+
+/// What a plan stands on, beside what was granted.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// The unpacked layers, uppermost first.
+    pub lowers: Vec<Lower>,
+    /// Where writes go when they are kept; used unless the grants say that they are not.
+    pub disk: Option<PathBuf>,
+    /// Who ids inside are outside.
+    pub id_map: IdMap,
+    /// This kernel's Landlock ABI.
+    pub landlock_abi: u32,
+}
+
+/// Files of /proc that tell of the host or act on it (THREATS.md, "Default profile").
+const HIDDEN: &[&str] = &[
+    "config.gz",
+    "kallsyms",
+    "keys",
+    "key-users",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "timer_list",
+    "kcore",
+    "kmsg",
+    "modules",
+    "cmdline",
+    "sysrq-trigger",
+    "latency_stats",
+    "kpagecount",
+    "kpageflags",
+];
+/// The same, folders.
+const HIDDEN_FOLDERS: &[&str] = &["irq", "bus", "fs", "acpi", "scsi", "asound", "pressure"];
+/// Parts of /proc that may be read and not written, whatever capabilities are held.
+const READ_ONLY: &[&str] = &["sys"];
+/// The character devices of the minimal /dev: Linux's devices.txt, majors 1 and 5.
+const NODES: &[(&str, u32, u32)] = &[
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+/// One inode for this many bytes of a tmpfs, as ext4's default ratio.
+const BYTES_PER_INODE: u64 = 16384;
+/// RLIMIT_NOFILE inside.
+const OPEN_FILES: u64 = 65_536;
+
+/// The plan of the default cell.
+pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
+    let mut steps = Vec::with_capacity(48);
+    let mut add = |actor, step, origin: &Origin| {
+        steps.push(Planned {
+            actor,
+            step,
+            origin: origin.clone(),
+        });
+    };
+    use Actor::{Init, Payload, Supervisor, Verifier};
+    let range = matches!(ground.id_map, IdMap::Range { .. });
+    let stdio = match (grants.tty, grants.interactive) {
+        (true, input) => Stdio::Terminal { input },
+        (false, true) => Stdio::Interactive,
+        (false, false) => Stdio::Output,
+    };
+
+    // Before anything else: nothing of the caller's comes along, and nothing outlives it.
+    add(
+        Supervisor,
+        Step::Clone { network: true },
+        &grants.network.origin,
+    );
+    add(
+        Init,
+        Step::CloseInherited,
+        &Origin::Always("no host file is reachable"),
+    );
+    add(
+        Init,
+        Step::PlainProcess,
+        &Origin::Always("nothing of the caller's is inherited"),
+    );
+    add(
+        Init,
+        Step::MapIds(ground.id_map.clone()),
+        &grants.id_map.origin,
+    );
+    // The layer folders lie below the caller's home, where container root may not go.
+    add(
+        Init,
+        Step::OpenLayers,
+        &Origin::Always("layers are named by descriptor"),
+    );
+    add(
+        Init,
+        Step::BecomeContainerRoot {
+            clear_groups: range,
+        },
+        &grants.id_map.origin,
+    );
+    add(
+        Init,
+        Step::DieWithSupervisor,
+        &Origin::Always("nothing survives"),
+    );
+    add(
+        Init,
+        Step::ScrubMemory,
+        &Origin::Always("no host environment is readable"),
+    );
+    // After the map: before it, not being dumpable makes uid_map root's and the map fails.
+    add(
+        Init,
+        Step::Undumpable,
+        &Origin::Always("pid 1 is out of reach"),
+    );
+    add(
+        Init,
+        Step::JoinKeyring,
+        &Origin::Always("no host key is reachable"),
+    );
+    // Forked here, it works beside all the mounts below.
+    add(
+        Init,
+        Step::CheckLayers {
+            mode: grants.verify.value,
+        },
+        &grants.verify.origin,
+    );
+
+    add(Verifier, Step::LoopbackUp, &grants.network.origin);
+
+    add(
+        Init,
+        Step::PrivateMounts,
+        &Origin::Always("no mount reaches the host"),
+    );
+    let memory = Step::MountMemory {
+        size: grants.tmp.value,
+        inodes: (grants.tmp.value / BYTES_PER_INODE).max(1024),
+    };
+    add(Init, memory, &grants.tmp.origin);
+    let upper = match (&ground.disk, grants.ephemeral.value) {
+        (Some(path), false) => Upper::Disk { path: path.clone() },
+        _ => Upper::Memory,
+    };
+    let lowers = ground.lowers.clone();
+    add(
+        Init,
+        Step::MountRoot { lowers, upper },
+        &grants.ephemeral.origin,
+    );
+    let nodes = grants
+        .devices
+        .value
+        .iter()
+        .filter_map(|name| NODES.iter().find(|(n, ..)| n == name))
+        .map(|(name, major, minor)| Bind {
+            name: (*name).to_owned(),
+            major: *major,
+            minor: *minor,
+        })
+        .collect();
+    add(
+        Init,
+        Step::MountDev {
+            nodes,
+            terminal_group: range,
+        },
+        &grants.devices.origin,
+    );
+    let shared = |folder: &str, path: &str, mode, read_only| {
+        Step::MountShared(Shared {
+            folder: folder.to_owned(),
+            path: path.to_owned(),
+            mode,
+            read_only,
+        })
+    };
+    let shm = Origin::Always("shared memory is bounded");
+    add(Init, shared("shm", "/dev/shm", 0o1777, false), &shm);
+    let sys = Origin::Always("no host device is visible");
+    add(Init, shared("empty", "/sys", 0o555, true), &sys);
+    let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+    let masks = Masks {
+        hidden: owned(HIDDEN),
+        hidden_folders: owned(HIDDEN_FOLDERS),
+        read_only: owned(READ_ONLY),
+    };
+    add(
+        Init,
+        Step::MountProc(masks),
+        &Origin::Always("no host kernel file is reachable"),
+    );
+    for tmpfs in &grants.tmpfs {
+        let mount = Tmpfs {
+            path: tmpfs.value.path.clone(),
+            size: tmpfs.value.size,
+            inodes: (tmpfs.value.size / BYTES_PER_INODE).max(64),
+            mode: 0o1777,
+            no_exec: true,
+            read_only: false,
+        };
+        add(Init, Step::MountTmpfs(mount), &tmpfs.origin);
+    }
+
+    // Files are written while the root still is writable, links followed inside it only.
+    let host = &grants.hostname.value;
+    let file = |path: &str, content: String| Step::WriteFile {
+        path: path.to_owned(),
+        content,
+    };
+    add(
+        Init,
+        file("/etc/hostname", format!("{host}\n")),
+        &grants.hostname.origin,
+    );
+    let hosts = format!("127.0.0.1\tlocalhost {host}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    add(Init, file("/etc/hosts", hosts), &grants.hostname.origin);
+    let resolv = "# no network: no name server\n".to_owned();
+    add(
+        Init,
+        file("/etc/resolv.conf", resolv),
+        &grants.network.origin,
+    );
+    let user = user_spec(&grants.user.value);
+    if let Ok(number) = user.user.parse::<u32>()
+        && number != 0
+    {
+        let line = format!("{number}:x:{number}:0::/:/bin/sh");
+        add(
+            Init,
+            Step::NameUser { user: number, line },
+            &grants.user.origin,
+        );
+    }
+    let workdir = &grants.workdir.value;
+    if workdir != "/" {
+        add(
+            Init,
+            Step::MakeWorkdir {
+                path: workdir.clone(),
+            },
+            &grants.workdir.origin,
+        );
+    }
+    if grants.read_only.value {
+        add(Init, Step::ReadOnlyRoot, &grants.read_only.origin);
+    }
+    add(
+        Init,
+        Step::Pivot,
+        &Origin::Always("no host file is reachable"),
+    );
+    add(
+        Init,
+        Step::SetHostname { name: host.clone() },
+        &grants.hostname.origin,
+    );
+    // After the last mount, because a Landlock domain refuses all of them; before the payload, so
+    // that everything in the cell shares the one domain. Device ioctls only where terminals are.
+    let abi = ground.landlock_abi;
+    let mut rules = vec![LandlockRule {
+        path: "/".to_owned(),
+        files: true,
+        device_ioctl: false,
+    }];
+    if abi >= 5 {
+        for path in ["/dev/pts", "/dev/tty"] {
+            rules.push(LandlockRule {
+                path: path.to_owned(),
+                files: false,
+                device_ioctl: true,
+            });
+        }
+    }
+    let scopes = abi >= 6;
+    let landlock = Step::Landlock {
+        abi,
+        rules,
+        scope_signals: scopes,
+        scope_abstract_sockets: scopes,
+    };
+    add(
+        Init,
+        landlock,
+        &Origin::Always("no host file, signal or socket is reachable"),
+    );
+    add(Init, Step::StartPayload, &Origin::Always("the command"));
+    let init = seccomp::Profile::builtin("init")?;
+    add(
+        Init,
+        Step::ConfineInit { syscalls: init },
+        &Origin::Always("pid 1 is out of reach"),
+    );
+
+    // The payload: what needs a capability first, then none is left, then system calls.
+    add(
+        Payload,
+        Step::NewSession(stdio),
+        &Origin::Always("no host terminal is reachable"),
+    );
+    let limits = vec![
+        Rlimit {
+            resource: Resource::Core,
+            value: 1,
+        },
+        Rlimit {
+            resource: Resource::Processes,
+            value: grants.pids.value,
+        },
+        Rlimit {
+            resource: Resource::Files,
+            value: OPEN_FILES,
+        },
+    ];
+    add(Payload, Step::SetRlimits(limits), &grants.pids.origin);
+    let keep = &grants.caps.value;
+    add(
+        Payload,
+        Step::BoundCapabilities {
+            keep: keep.clone(),
+            lock_securebits: keep.is_empty(),
+        },
+        &grants.caps.origin,
+    );
+    add(
+        Payload,
+        Step::BecomeUser {
+            user,
+            set_groups: range,
+        },
+        &grants.user.origin,
+    );
+    add(
+        Payload,
+        Step::ChangeDirectory {
+            path: workdir.clone(),
+        },
+        &grants.workdir.origin,
+    );
+    add(
+        Payload,
+        Step::SetCapabilities { keep: keep.clone() },
+        &grants.caps.origin,
+    );
+    add(
+        Payload,
+        Step::NoNewPrivileges,
+        &Origin::Always("no new privileges"),
+    );
+    add(
+        Payload,
+        Step::CloseFiles,
+        &Origin::Always("no host file is reachable"),
+    );
+    add(
+        Payload,
+        Step::WaitForGo,
+        &Origin::Always("nothing runs unverified"),
+    );
+    let syscalls = seccomp::Profile::builtin(&grants.syscalls.value)?;
+    add(Payload, Step::Seccomp(syscalls), &grants.syscalls.origin);
+    let env = grants.env.iter().map(|e| e.value.clone()).collect();
+    let execute = Step::Execute {
+        argv: grants.argv.value.clone(),
+        env,
+    };
+    add(Payload, execute, &grants.argv.origin);
+    let timeout = grants.timeout.as_ref().map(|t| t.value);
+    let supervise_origin = grants
+        .timeout
+        .as_ref()
+        .map_or(Origin::Always("exit codes and signals"), |t| {
+            t.origin.clone()
+        });
+    add(
+        Supervisor,
+        Step::Supervise { stdio, timeout },
+        &supervise_origin,
+    );
+    Ok(Plan::new(steps))
+}
+
+/// `USER[:GROUP]` split.
+fn user_spec(text: &str) -> UserSpec {
+    match text.split_once(':') {
+        Some((user, group)) => UserSpec {
+            user: user.to_owned(),
+            group: Some(group.to_owned()),
+        },
+        None => UserSpec {
+            user: text.to_owned(),
+            group: None,
+        },
+    }
+}

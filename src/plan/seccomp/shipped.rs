@@ -1,0 +1,81 @@
+//! The built-in profiles: source and programs, side by side in `policies/syscalls`.
+//!
+//! After a change of a source: `LAZARET_BLESS=1 cargo test --lib seccomp` compiles it again.
+
+use super::{Arch, Instruction};
+use crate::error::{Error, Kind, Result};
+
+/// A profile as it is built in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shipped {
+    pub(super) name: &'static str,
+    pub(super) source: &'static str,
+    x86_64: &'static [u8],
+    aarch64: &'static [u8],
+}
+
+impl Shipped {
+    /// The compiled program: instructions of 8 bytes, as `struct sock_filter` in little endian.
+    pub(super) fn program(&self, arch: Arch) -> &'static [u8] {
+        match arch {
+            Arch::X86_64 => self.x86_64,
+            Arch::Aarch64 => self.aarch64,
+        }
+    }
+}
+
+macro_rules! shipped {
+    ($name:literal) => {
+        Shipped {
+            name: $name,
+            source: include_str!(concat!("../../../policies/syscalls/", $name, ".toml")),
+            x86_64: include_bytes!(concat!("../../../policies/syscalls/", $name, ".x86_64.bpf")),
+            aarch64: include_bytes!(concat!(
+                "../../../policies/syscalls/",
+                $name,
+                ".aarch64.bpf"
+            )),
+        }
+    };
+}
+
+pub(super) static ALL: [Shipped; 3] = [shipped!("default"), shipped!("init"), shipped!("worker")];
+
+/// Instructions from their bytes.
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Instruction>> {
+    let (records, []) = bytes.as_chunks::<8>() else {
+        return Err(Error::new(
+            Kind::Malformed,
+            "a built-in system call program is cut off",
+        ));
+    };
+    let program: Vec<_> = records
+        .iter()
+        .map(|&[c0, c1, jt, jf, k0, k1, k2, k3]| Instruction {
+            code: u16::from_le_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_le_bytes([k0, k1, k2, k3]),
+        })
+        .collect();
+    if program.is_empty() {
+        return Err(Error::new(
+            Kind::Malformed,
+            "a built-in system call program is empty",
+        ));
+    }
+    Ok(program)
+}
+
+/// The bytes of instructions.
+#[cfg(test)]
+pub(super) fn encode(program: &[Instruction]) -> Vec<u8> {
+    program
+        .iter()
+        .flat_map(|i| {
+            let [c0, c1] = i.code.to_le_bytes();
+            let [k0, k1, k2, k3] = i.k.to_le_bytes();
+            [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
+        })
+        .collect()
+}

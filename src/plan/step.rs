@@ -1,0 +1,558 @@
+//! Steps, in the order in which they happen, each with the process that takes it.
+
+use super::seccomp;
+use crate::policy::{Origin, VerifyMode};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which process takes a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The process that was started by the user; outside.
+    Supervisor,
+    /// pid 1 of the cell.
+    Init,
+    /// A child of init that checks the layers beside the mounts.
+    Verifier,
+    /// The process that becomes the command.
+    Payload,
+}
+
+/// A range of ids: `count` ids from `inside` on are `outside` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct IdRange {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Who ids inside are outside (user_namespaces(7)).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdMap {
+    /// 0 inside is the caller; nothing else exists. Written by init itself.
+    Single { uid: u32, gid: u32 },
+    /// Subordinate ids, written by newuidmap and newgidmap, or by real root itself.
+    Range {
+        uid: IdRange,
+        gid: IdRange,
+        helpers: bool,
+    },
+}
+
+/// A layer that stands below the root, uppermost first in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Lower {
+    /// The unpacked layer's folder (host path; opened before the pivot, never seen inside).
+    pub path: PathBuf,
+    /// Its tree list (see [`super::tree`]): what the verifier checks it against.
+    pub list: PathBuf,
+    /// The sha256 that the tree list's canonical part must have, 64 hex digits.
+    pub list_sha256: String,
+    /// The stat records beside the list.
+    pub stat: PathBuf,
+}
+
+/// Where writes go.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upper {
+    /// The cell's tmpfs, which goes with it.
+    Memory,
+    /// A host folder, writable for container root, in which `upper` and `work` are made.
+    Disk { path: PathBuf },
+}
+
+/// A device node bound from the host's /dev, checked to be that very device.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Bind {
+    /// Name below /dev, on both sides.
+    pub name: String,
+    /// Its device number.
+    pub major: u32,
+    /// Its device number.
+    pub minor: u32,
+}
+
+/// What of a fresh /proc is hidden or read-only. Paths are below /proc; an absent one is skipped,
+/// because kernels differ.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Masks {
+    /// Files, hidden below /dev/null.
+    pub hidden: Vec<String>,
+    /// Folders, hidden below an empty read-only one.
+    pub hidden_folders: Vec<String>,
+    /// Read-only.
+    pub read_only: Vec<String>,
+}
+
+/// `USER` as granted; names are looked up inside, in the image's own files.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct UserSpec {
+    /// A name or a number; empty means 0.
+    pub user: String,
+    /// A name or a number.
+    pub group: Option<String>,
+}
+
+/// The payload's standard streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdio {
+    /// Pipes; standard input is the cell's /dev/null.
+    Output,
+    /// Pipes, standard input too.
+    Interactive,
+    /// A pty of the cell's own devpts, standard input relayed if `input`.
+    Terminal { input: bool },
+}
+/// A tmpfs (tmpfs(5)).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Tmpfs {
+    /// Absolute path inside.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Inodes.
+    pub inodes: u64,
+    /// Permission bits of its root.
+    pub mode: u32,
+    /// Nothing in it may be executed.
+    pub no_exec: bool,
+    /// Nothing in it may be written.
+    pub read_only: bool,
+}
+
+/// A folder of the cell's tmpfs that is mounted on a place of its own, without devices, setuid or
+/// execution.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Shared {
+    /// Its name in the tmpfs.
+    pub folder: String,
+    /// Absolute path inside.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Nothing in it may be written.
+    pub read_only: bool,
+}
+
+/// What Landlock allows below a path (landlock(7)); everything else that this kernel's Landlock
+/// knows is refused.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LandlockRule {
+    /// Absolute path inside; `/` first.
+    pub path: String,
+    /// Read, write, execute, make, remove, rename: all but device nodes and device ioctls.
+    pub files: bool,
+    /// ioctl on devices (ABI 5).
+    pub device_ioctl: bool,
+}
+
+/// A resource limit (setrlimit(2)): soft and hard are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Rlimit {
+    /// Which.
+    pub resource: Resource,
+    /// How much.
+    pub value: u64,
+}
+
+/// The resources that a plan limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// RLIMIT_CORE: 1, not 0, because 0 does not stop a piped core handler (core(5)).
+    Core,
+    /// RLIMIT_NPROC: counted per user namespace, so that it bounds this cell alone.
+    Processes,
+    /// RLIMIT_NOFILE.
+    Files,
+    /// RLIMIT_MEMLOCK.
+    LockedMemory,
+    /// RLIMIT_MSGQUEUE.
+    MessageQueues,
+    /// RLIMIT_AS.
+    AddressSpace,
+}
+
+/// One thing that happens. The order of a plan's steps is the order in which they are taken.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// clone3 into new user, mount, pid, ipc, uts and cgroup namespaces, and a network one.
+    Clone { network: bool },
+    /// Say who ids inside are outside.
+    MapIds(IdMap),
+    /// Close every inherited fd but the ones that the launch needs.
+    CloseInherited,
+    /// umask 022 and the plain personality: what the caller set for itself neither closes the
+    /// folders of the cell nor takes the randomness out of its addresses.
+    PlainProcess,
+    /// Die when the supervisor does.
+    DieWithSupervisor,
+    /// Overwrite the launcher's arguments and environment in pid 1's memory.
+    ScrubMemory,
+    /// Open the layer folders while this process is still the caller to the file system.
+    OpenLayers,
+    /// Become uid 0 and gid 0 inside, with no supplementary group where the map allows setgroups.
+    BecomeContainerRoot { clear_groups: bool },
+    /// Not dumpable: nobody inside may trace pid 1 or read its memory. After the map, because
+    /// before it this makes uid_map root's.
+    Undumpable,
+    /// Leave the caller's session keyring.
+    JoinKeyring,
+    /// Start checking the unpacked layers against their record, beside everything that follows.
+    CheckLayers { mode: VerifyMode },
+    /// No mount made from here on reaches the host.
+    PrivateMounts,
+    /// One tmpfs for everything of the cell that is in memory, so that one bound holds for it.
+    MountMemory { size: u64, inodes: u64 },
+    /// The root: layers below, writes above.
+    MountRoot { lowers: Vec<Lower>, upper: Upper },
+    /// A small /dev: these nodes, a private devpts, links to the standard streams.
+    MountDev {
+        nodes: Vec<Bind>,
+        terminal_group: bool,
+    },
+    /// A folder of the cell's tmpfs.
+    MountShared(Shared),
+    /// A tmpfs of its own.
+    MountTmpfs(Tmpfs),
+    /// A fresh /proc of this pid namespace, with what leaks or acts on the host hidden.
+    MountProc(Masks),
+    /// A file that every container has.
+    WriteFile { path: String, content: String },
+    /// A passwd line for a numeric user that the image does not know.
+    NameUser { user: u32, line: String },
+    /// Make the working directory if the image has none.
+    MakeWorkdir { path: String },
+    /// The root is read-only from here on.
+    ReadOnlyRoot,
+    /// The new root becomes /, the host's is gone.
+    Pivot,
+    /// The host name.
+    SetHostname { name: String },
+    /// lo up; there is no other interface.
+    LoopbackUp,
+    /// Landlock and its scopes, for everything in the cell.
+    Landlock {
+        abi: u32,
+        rules: Vec<LandlockRule>,
+        scope_signals: bool,
+        scope_abstract_sockets: bool,
+    },
+    /// Start the payload, which waits for go.
+    StartPayload,
+    /// pid 1 gives up what it no longer needs: capabilities, system calls.
+    ConfineInit { syscalls: seccomp::Profile },
+    /// A session of its own, with the pty as its terminal if there is one.
+    NewSession(Stdio),
+    /// Resource limits.
+    SetRlimits(Vec<Rlimit>),
+    /// Lower the bounding set and lock the securebits; ambient stays empty.
+    BoundCapabilities {
+        keep: Vec<String>,
+        lock_securebits: bool,
+    },
+    /// Become the user.
+    BecomeUser { user: UserSpec, set_groups: bool },
+    /// Go to the working directory.
+    ChangeDirectory { path: String },
+    /// Keep these capabilities and no other, in permitted and effective.
+    SetCapabilities { keep: Vec<String> },
+    /// Nothing started from here on gains privileges.
+    NoNewPrivileges,
+    /// Every fd but the standard streams closes at exec.
+    CloseFiles,
+    /// Until the layers are checked and pid 1 is confined.
+    WaitForGo,
+    /// System calls: last, so that nothing of the launch must be allowed.
+    Seccomp(seccomp::Profile),
+    /// The command.
+    Execute {
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+    },
+    /// Relay the standard streams and forward signals until pid 1 ends.
+    Supervise {
+        stdio: Stdio,
+        timeout: Option<Duration>,
+    },
+}
+
+/// A step, who takes it, and where its setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Planned {
+    /// Who takes it.
+    pub actor: Actor,
+    /// What is done.
+    #[serde(flatten)]
+    pub step: Step,
+    /// The rule, flag or image key behind it.
+    pub origin: Origin,
+}
+
+/// Everything that will be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Plan {
+    steps: Vec<Planned>,
+}
+
+impl Plan {
+    /// A plan of these steps. `super::build` is what makes the default cell; tests make others.
+    pub fn new(steps: Vec<Planned>) -> Self {
+        Self { steps }
+    }
+
+    /// The steps in order: what `--dry-run` prints and what the child walks.
+    pub fn steps(&self) -> &[Planned] {
+        &self.steps
+    }
+}
+
+impl Step {
+    /// The step's short name, for timings.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Clone { .. } => "  clone",
+            Self::MapIds(_) => "  map ids",
+            Self::CloseInherited => "  close inherited fds",
+            Self::PlainProcess => "  plain process",
+            Self::DieWithSupervisor => "  die with supervisor",
+            Self::ScrubMemory => "  scrub memory",
+            Self::OpenLayers => "  open layers",
+            Self::BecomeContainerRoot { .. } => "  become container root",
+            Self::Undumpable => "  undumpable",
+            Self::JoinKeyring => "  join keyring",
+            Self::CheckLayers { .. } => "  start the verifier",
+            Self::PrivateMounts => "  private mounts",
+            Self::MountMemory { .. } => "  make the tmpfs",
+            Self::MountShared(_) => "  mount its folder",
+            Self::MountRoot { .. } => "  mount /",
+            Self::MountDev { .. } => "  mount /dev",
+            Self::MountTmpfs(_) => "  mount a tmpfs",
+            Self::MountProc(_) => "  mount /proc",
+            Self::WriteFile { .. } => "  write a file",
+            Self::NameUser { .. } => "  name the user",
+            Self::MakeWorkdir { .. } => "  make the workdir",
+            Self::ReadOnlyRoot => "  read-only /",
+            Self::Pivot => "  pivot",
+            Self::SetHostname { .. } => "  hostname",
+            Self::LoopbackUp => "  lo up",
+            Self::Landlock { .. } => "  Landlock",
+            Self::StartPayload => "  fork the payload",
+            Self::ConfineInit { .. } => "  confine pid 1",
+            Self::NewSession(_) => "    new session",
+            Self::SetRlimits(_) => "    rlimits",
+            Self::BoundCapabilities { .. } => "    bound capabilities",
+            Self::BecomeUser { .. } => "    become the user",
+            Self::ChangeDirectory { .. } => "    change directory",
+            Self::SetCapabilities { .. } => "    set capabilities",
+            Self::NoNewPrivileges => "    no new privileges",
+            Self::CloseFiles => "    close files",
+            Self::WaitForGo => "    wait for go",
+            Self::Seccomp(_) => "    seccomp",
+            Self::Execute { .. } => "    execute",
+            Self::Supervise { .. } => "  supervise",
+        }
+    }
+
+    /// The step in a person's words, one line; everything from the image or the command line is
+    /// quoted.
+    pub fn describe(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clone { network } => write!(
+                f,
+                "clone into new user, mount, pid, ipc, uts{} cgroup namespaces",
+                if *network { ", network and" } else { " and" }
+            ),
+            Self::MapIds(IdMap::Single { uid, gid }) => {
+                write!(
+                    f,
+                    "map 0 inside to uid {uid}, gid {gid}: the caller, and nobody else"
+                )
+            }
+            Self::MapIds(IdMap::Range { uid, gid, .. }) => {
+                write!(f, "map uids {uid} and gids {gid}")
+            }
+            Self::CloseInherited => f.write_str("close every inherited fd"),
+            Self::PlainProcess => f.write_str("umask 022, plain personality"),
+            Self::DieWithSupervisor => f.write_str("die when the supervisor dies"),
+            Self::ScrubMemory => f.write_str("overwrite the launcher's arguments and environment"),
+            Self::OpenLayers => f.write_str("open the layer folders"),
+            Self::BecomeContainerRoot { clear_groups } => write!(
+                f,
+                "become uid 0 and gid 0 inside{}",
+                if *clear_groups {
+                    ", no supplementary group"
+                } else {
+                    ""
+                }
+            ),
+            Self::Undumpable => f.write_str("pid 1 cannot be traced or read"),
+            Self::JoinKeyring => f.write_str("leave the session keyring"),
+            Self::CheckLayers {
+                mode: VerifyMode::Stat,
+            } => f.write_str("check every file of the layers against its record (stat)"),
+            Self::CheckLayers {
+                mode: VerifyMode::Full,
+            } => f.write_str("hash every file of the layers (full)"),
+            Self::PrivateMounts => f.write_str("make all mounts private"),
+            Self::MountMemory { size, inodes } => {
+                write!(f, "make a tmpfs of {size} bytes, {inodes} inodes")
+            }
+            Self::MountShared(s) => write!(
+                f,
+                "mount its folder {:?} on {:?}, mode {:o}{}",
+                s.folder,
+                s.path,
+                s.mode,
+                if s.read_only { ", read-only" } else { "" }
+            ),
+            Self::MountRoot { lowers, upper } => {
+                write!(f, "mount / of {} layers, writes ", lowers.len())?;
+                match upper {
+                    Upper::Memory => f.write_str("in memory"),
+                    Upper::Disk { path } => write!(f, "on disk in {path:?}"),
+                }
+            }
+            Self::MountDev { nodes, .. } => {
+                let names: Vec<_> = nodes.iter().map(|n| n.name.as_str()).collect();
+                write!(f, "mount /dev with {} and a private pts", names.join(" "))
+            }
+            Self::MountTmpfs(t) => write!(
+                f,
+                "mount tmpfs on {:?}: {} bytes, {} inodes, mode {:o}{}{}",
+                t.path,
+                t.size,
+                t.inodes,
+                t.mode,
+                if t.no_exec { ", noexec" } else { "" },
+                if t.read_only { ", read-only" } else { "" }
+            ),
+            Self::MountProc(m) => write!(
+                f,
+                "mount /proc; hide {} {}; read-only {}",
+                m.hidden.join(" "),
+                m.hidden_folders.join(" "),
+                m.read_only.join(" ")
+            ),
+            Self::WriteFile { path, .. } => write!(f, "write {path:?}"),
+            Self::NameUser { user, .. } => write!(f, "add a passwd line for uid {user} if none"),
+            Self::MakeWorkdir { path } => write!(f, "make {path:?} if absent"),
+            Self::ReadOnlyRoot => f.write_str("make / read-only"),
+            Self::Pivot => f.write_str("pivot into the new root and drop the host's"),
+            Self::SetHostname { name } => write!(f, "set the host name {name:?}"),
+            Self::LoopbackUp => f.write_str("bring lo up; no other interface exists"),
+            Self::Landlock {
+                abi,
+                rules,
+                scope_signals,
+                scope_abstract_sockets,
+            } => {
+                let paths: Vec<_> = rules.iter().map(|r| r.path.as_str()).collect();
+                write!(f, "Landlock (ABI {abi}) below {}", paths.join(" "))?;
+                if *scope_signals {
+                    f.write_str(", signals")?;
+                }
+                if *scope_abstract_sockets {
+                    f.write_str(", abstract sockets")?;
+                }
+                Ok(())
+            }
+            Self::StartPayload => f.write_str("fork the payload"),
+            Self::ConfineInit { syscalls } => {
+                write!(f, "pid 1: no capability, system calls {:?}", syscalls.name)
+            }
+            Self::NewSession(Stdio::Terminal { .. }) => f.write_str("new session with the pty"),
+            Self::NewSession(Stdio::Interactive) => f.write_str("new session, pipes"),
+            Self::NewSession(Stdio::Output) => f.write_str("new session, pipes, no input"),
+            Self::SetRlimits(limits) => {
+                f.write_str("limit")?;
+                limits
+                    .iter()
+                    .try_for_each(|l| write!(f, " {:?}={}", l.resource, l.value))
+            }
+            Self::BoundCapabilities {
+                keep,
+                lock_securebits,
+            } => {
+                write!(f, "bound capabilities to {}", list(keep))?;
+                if *lock_securebits {
+                    f.write_str(", lock securebits")
+                } else {
+                    Ok(())
+                }
+            }
+            Self::BecomeUser { user, set_groups } => {
+                write!(f, "become user {user}")?;
+                if *set_groups {
+                    f.write_str(" with the image's groups")
+                } else {
+                    Ok(())
+                }
+            }
+            Self::ChangeDirectory { path } => write!(f, "change to {path:?}"),
+            Self::SetCapabilities { keep } => write!(f, "keep capabilities {}", list(keep)),
+            Self::NoNewPrivileges => f.write_str("no new privileges"),
+            Self::CloseFiles => f.write_str("close every fd but 0, 1 and 2"),
+            Self::WaitForGo => f.write_str("wait until layers are checked and pid 1 is confined"),
+            Self::Seccomp(profile) => write!(f, "system calls {:?}", profile.name),
+            Self::Execute { argv, env } => {
+                write!(f, "execute {argv:?} with {} variables", env.len())
+            }
+            Self::Supervise {
+                timeout: Some(limit),
+                ..
+            } => {
+                write!(f, "relay streams and signals for at most {limit:?}")
+            }
+            Self::Supervise { timeout: None, .. } => f.write_str("relay streams and signals"),
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(" ")
+    }
+}
+
+impl fmt::Display for IdRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{} to {}", self.inside, self.count, self.outside)
+    }
+}
+
+impl fmt::Display for UserSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?}",
+            if self.user.is_empty() {
+                "0"
+            } else {
+                &self.user
+            }
+        )?;
+        match &self.group {
+            Some(group) => write!(f, ":{group:?}"),
+            None => Ok(()),
+        }
+    }
+}

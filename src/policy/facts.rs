@@ -1,0 +1,58 @@
+//! What is known of the image and of this machine when a decision is made.
+
+use crate::image::{Digest, ImageConfig};
+
+/// Facts of an unpacked image, from its layer indexes; `decide` reads nothing else of it.
+#[derive(Debug, Clone)]
+pub struct ImageFacts {
+    /// The manifest's digest.
+    pub manifest: Digest,
+    /// The verified config.
+    pub config: ImageConfig,
+    /// Number of layers.
+    pub layers: u64,
+    /// Uncompressed bytes of all regular files of all layers.
+    pub size: u64,
+    /// Number of entries of all layers.
+    pub files: u64,
+    /// Paths of setuid and setgid files (the bits are stripped on disk).
+    pub setuid: Vec<String>,
+    /// Paths of files with capabilities (stripped on disk).
+    pub file_caps: Vec<String>,
+    /// Paths of device, fifo and socket entries (never created).
+    pub special: Vec<String>,
+}
+
+/// A range of subordinate ids from /etc/subuid or /etc/subgid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SubIds {
+    /// First id outside.
+    pub base: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// What this machine offers, as probed by `host`.
+#[derive(Debug, Clone)]
+pub struct HostFacts {
+    /// The kernel's release: (major, minor).
+    pub kernel: (u32, u32),
+    /// GOARCH name of this machine: `amd64`, `arm64`.
+    pub architecture: &'static str,
+    /// The effective user id of the caller.
+    pub uid: u32,
+    /// The effective group id of the caller.
+    pub gid: u32,
+    /// The caller's supplementary groups other than `gid`; they stay in force under `Single`.
+    pub groups: Vec<u32>,
+    /// Started by real root (euid 0).
+    pub root: bool,
+    /// The Landlock ABI; 0 where the kernel has none.
+    pub landlock_abi: u32,
+    /// Subordinate user and group ids, and the helpers to use them (or real root, who needs none).
+    pub subids: Option<(SubIds, SubIds)>,
+    /// Why `subids` is `None`, in a person's words, with the remedy; empty where it is `Some`.
+    pub no_subids: String,
+    /// Bytes of memory of this machine; percentages in policies are of this.
+    pub memory: u64,
+}

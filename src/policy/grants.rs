@@ -1,0 +1,172 @@
+//! The answer: grants with their origins, or reasons.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Where a setting comes from; printed beside each step of `--dry-run`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A policy rule: `strict.toml:29 (built in)`.
+    Rule {
+        file: String,
+        line: usize,
+        builtin: bool,
+    },
+    /// The image's config: `config.Env`.
+    Image(&'static str),
+    /// A flag on the command line: `-e`.
+    Flag(&'static str),
+    /// Lazaret always does this; the text says for what property.
+    Always(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule {
+                file,
+                line,
+                builtin: true,
+            } => write!(f, "{file}:{line} (built in)"),
+            Self::Rule {
+                file,
+                line,
+                builtin: false,
+            } => write!(f, "{file}:{line}"),
+            Self::Image(key) => write!(f, "image {key}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Always(why) => write!(f, "always: {why}"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Granted<T> {
+    /// The value.
+    pub value: T,
+    /// The rule, flag or image key behind it.
+    pub origin: Origin,
+}
+
+/// How unpacked layers are checked at each run.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyMode {
+    /// Type, size, mtime, ctime and inode of every file against the record.
+    Stat,
+    /// All hashes.
+    Full,
+}
+
+/// What network the cell has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// A namespace of its own with lo and nothing else.
+    None,
+}
+
+/// Which ids a cell has (DESIGN.md, "Who the payload is").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdMapKind {
+    /// One id inside, and it is the caller's.
+    Single,
+    /// Subordinate ids; no id inside is the caller.
+    Range,
+}
+
+/// A tmpfs that a cell has beside its root.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TmpfsMount {
+    /// Absolute path inside.
+    pub path: String,
+    /// Size limit in bytes.
+    pub size: u64,
+}
+
+/// A promise held by less than the best mechanism, because policy or this kernel says so: one
+/// printed line, and a line in the report.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Downgrade {
+    /// The property: `payload ids are not the caller's`.
+    pub property: String,
+    /// What holds it instead, or what is lost.
+    pub instead: String,
+    /// The remedy.
+    pub hint: String,
+}
+
+/// Everything a cell is given. Made only by `decide`.
+#[derive(Debug, Clone)]
+pub struct Grants {
+    /// The id map.
+    pub id_map: Granted<IdMapKind>,
+    /// The network.
+    pub network: Granted<Network>,
+    /// Capability names without `CAP_`; empty under `strict`.
+    pub caps: Granted<Vec<String>>,
+    /// The seccomp set's name: `default`.
+    pub syscalls: Granted<String>,
+    /// Device nodes of /dev, by name: `null`.
+    pub devices: Granted<Vec<String>>,
+    /// The whole environment, in order, each variable with its origin.
+    pub env: Vec<Granted<(String, String)>>,
+    /// The whole command line, entrypoint first.
+    pub argv: Granted<Vec<String>>,
+    /// The working directory inside; absolute.
+    pub workdir: Granted<String>,
+    /// `USER` as asked or as the image says: `NAME|UID[:GROUP|GID]`; empty means root.
+    pub user: Granted<String>,
+    /// The host name inside.
+    pub hostname: Granted<String>,
+    /// The root is read-only.
+    pub read_only: Granted<bool>,
+    /// The writable layer lives in memory and goes with the run; else on disk, until `rm`.
+    pub ephemeral: Granted<bool>,
+    /// Size in bytes and number of inodes of the writable layer when it is in memory, and of /tmp.
+    pub tmp: Granted<u64>,
+    /// More tmpfs mounts.
+    pub tmpfs: Vec<Granted<TmpfsMount>>,
+    /// Processes and threads at once.
+    pub pids: Granted<u64>,
+    /// Wall time.
+    pub timeout: Option<Granted<Duration>>,
+    /// How layers are checked.
+    pub verify: Granted<VerifyMode>,
+    /// A pty of its own.
+    pub tty: bool,
+    /// Standard input is relayed.
+    pub interactive: bool,
+    /// What is weaker than it could be.
+    pub downgrades: Vec<Downgrade>,
+}
+
+/// One reason of a refusal, ready to be printed or serialised.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reason {
+    /// What was asked: `-v /home/ana/data:/data (read-write)`.
+    pub asked: String,
+    /// The rule that says no, as written: `allow mounts = ["./**:ro"]`.
+    pub rule: String,
+    /// Where the rule stands.
+    pub origin: Origin,
+    /// The rule's own reason.
+    pub why: String,
+    /// The narrowest change that would allow it, in lines; empty: none exists, `why` says so.
+    pub cure: Vec<String>,
+}
+
+/// The decision. Nobody obtains [`Grants`] except out of `Allow`.
+#[must_use]
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// Go on with exactly this.
+    Allow(Box<Grants>),
+    /// Refused, for these reasons.
+    Deny(Vec<Reason>),
+}

@@ -1,0 +1,32 @@
+//! Policy: what may come in, what must hold, what a cell has, what may be asked for, what may not.
+//!
+//! Pure: no I/O. [`admit`] decides on a reference, manifest and config before any layer is fetched,
+//! [`decide`] on the whole request after unpacking. [`Grants`] come only out of
+//! [`Verdict::Allow`]; every value in them knows where it comes from.
+
+mod admit;
+mod caps;
+mod command;
+mod compose;
+mod decide;
+mod facts;
+mod grants;
+mod parse;
+mod pattern;
+pub mod property;
+mod request;
+mod shipped;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use admit::{Admit, admit};
+pub use compose::Policy;
+pub use decide::decide;
+pub use parse::{MAX_FILE, PolicyFile};
+
+pub use facts::{HostFacts, ImageFacts, SubIds};
+pub use grants::{
+    Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict, VerifyMode,
+};
+pub use request::{Request, TmpfsAsk};

@@ -1,0 +1,46 @@
+//! What the command line asks for: data, made by `cli`, never looked at by `sandbox`.
+
+use crate::image::ImageName;
+use std::time::Duration;
+
+/// One `run`, as asked. A flag only asks; the policy decides.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The image, as named.
+    pub image: ImageName,
+    /// COMMAND and ARG...; empty: the image's own.
+    pub command: Vec<String>,
+    /// `--entrypoint`: replaces the image's entrypoint and drops its command; `Some("")` removes it.
+    pub entrypoint: Option<String>,
+    /// `-e` and `--env-file`, in order; a bare `-e NAME` was resolved by `cli`.
+    pub env: Vec<(String, String)>,
+    /// `-w`.
+    pub workdir: Option<String>,
+    /// `-u`: `NAME|UID[:GROUP|GID]`.
+    pub user: Option<String>,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--tmpfs PATH[:size=N]`.
+    pub tmpfs: Vec<TmpfsAsk>,
+    /// `--hostname`.
+    pub hostname: Option<String>,
+    /// `--timeout`: wall time after which everything is killed.
+    pub timeout: Option<Duration>,
+    /// `--rm`: the writable layer lives in memory and goes with the run.
+    pub rm: bool,
+    /// `-t`.
+    pub tty: bool,
+    /// `-i`.
+    pub interactive: bool,
+    /// `--verify stat|full`: asks for a stricter check than the policy's.
+    pub verify: Option<super::VerifyMode>,
+}
+
+/// A `--tmpfs`, as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TmpfsAsk {
+    /// Absolute path inside.
+    pub path: String,
+    /// Size in bytes; `None`: the policy's.
+    pub size: Option<u64>,
+}

@@ -1,0 +1,305 @@
+//! The built-in policies as they were read: `strict.lines` beside `strict.toml`.
+//!
+//! Reading two TOML files costs a quarter of what a launch may cost at all, and these two never
+//! change between builds. So what the reader makes of them lies beside them, one line for each rule
+//! and each of its keys, and a test reads the sources and compares. After a change of a source:
+//! `LAZARET_BLESS=1 cargo test --lib shipped`.
+
+use super::grants::VerifyMode;
+use super::parse::{
+    Accept, Entry, FactsText, Head, Key, Limit, NoneWord, Parsed, Require, Rule, Trust,
+};
+use crate::error::{Error, Kind, Result};
+use std::rc::Rc;
+
+/// A built-in policy.
+#[derive(Debug)]
+pub(super) struct Shipped {
+    /// What refusals call it.
+    pub(super) name: &'static str,
+    lines: &'static str,
+}
+
+pub(super) const STRICT: Shipped = Shipped {
+    name: "strict.toml",
+    lines: include_str!("../../policies/strict.lines"),
+};
+
+pub(super) const NEVER: Shipped = Shipped {
+    name: "never.toml",
+    lines: include_str!("../../policies/never.lines"),
+};
+
+const KEYS: [Key; 7] = [
+    Key::Caps,
+    Key::Syscalls,
+    Key::Devices,
+    Key::Network,
+    Key::Mounts,
+    Key::Targets,
+    Key::Env,
+];
+const LIMITS: [Limit; 4] = [Limit::Pids, Limit::Tmp, Limit::Memory, Limit::Timeout];
+const ACCEPTS: [(&str, Accept); 3] = [
+    ("any", Accept::Any),
+    ("tofu", Accept::Tofu),
+    ("none", Accept::None),
+];
+const MODES: [(&str, VerifyMode); 2] = [("stat", VerifyMode::Stat), ("full", VerifyMode::Full)];
+
+impl Shipped {
+    /// The rules.
+    pub(super) fn rules(&self) -> Result<Parsed> {
+        decode(self.name, self.lines).ok_or_else(|| {
+            Error::new(
+                Kind::Malformed,
+                format!("the built-in policy {} is damaged", self.name),
+            )
+        })
+    }
+}
+
+/// Fields are separated by tabs. A line that begins with `=` belongs to the rule before it.
+fn decode(name: &str, lines: &str) -> Option<Parsed> {
+    let file: Rc<str> = name.into();
+    let mut parsed = Parsed::default();
+    // Which list the lines with `=` go to.
+    let mut last = "";
+    for text in lines.lines() {
+        let mut fields = text.split('\t');
+        let word = fields.next()?;
+        let line = fields.next()?.parse().ok()?;
+        if let Some(key) = word.strip_prefix('=') {
+            continued(&mut parsed, last, key, line, fields)?;
+            continue;
+        }
+        let head = Head {
+            reason: fields.next()?.to_owned(),
+            images: fields.map(str::to_owned).collect(),
+            file: Rc::clone(&file),
+            builtin: true,
+            line,
+        };
+        let rule = |word, head| Rule {
+            word,
+            head,
+            lists: Vec::new(),
+            limits: Vec::new(),
+        };
+        match word {
+            "trust" => parsed.trust.push(Trust {
+                head,
+                accept: Accept::None,
+            }),
+            "require" => parsed.require.push(Require {
+                facts_line: head.line,
+                head,
+                verify: None,
+                limits: Vec::new(),
+                facts: FactsText::default(),
+            }),
+            "give" => parsed.give.push(rule("give", head)),
+            "allow" => parsed.allow.push(rule("allow", head)),
+            "deny" => parsed.deny.push(rule("deny", head)),
+            _ => return None,
+        }
+        last = word;
+    }
+    Some(parsed)
+}
+
+fn continued<'a>(
+    parsed: &mut Parsed,
+    word: &str,
+    key: &str,
+    line: usize,
+    mut values: impl Iterator<Item = &'a str>,
+) -> Option<()> {
+    let rule = match word {
+        "trust" => {
+            let value = values.next()?;
+            parsed.trust.last_mut()?.accept = ACCEPTS.iter().find(|(name, _)| *name == value)?.1;
+            return Some(());
+        }
+        "require" => return required(parsed.require.last_mut()?, key, line, values),
+        "give" => parsed.give.last_mut()?,
+        "allow" => parsed.allow.last_mut()?,
+        "deny" => parsed.deny.last_mut()?,
+        _ => return None,
+    };
+    let values = values.map(str::to_owned).collect();
+    if let Some(key) = KEYS.into_iter().find(|k| k.name() == key) {
+        rule.lists.push(Entry { key, values, line });
+        return Some(());
+    }
+    let key = LIMITS.into_iter().find(|l| l.name() == key)?;
+    rule.limits.push(Entry { key, values, line });
+    Some(())
+}
+
+fn required<'a>(
+    rule: &mut Require,
+    key: &str,
+    line: usize,
+    mut values: impl Iterator<Item = &'a str>,
+) -> Option<()> {
+    if key == "verify" {
+        let value = values.next()?;
+        rule.verify = Some((MODES.iter().find(|(name, _)| *name == value)?.1, line));
+        return Some(());
+    }
+    if key == "limits" {
+        for value in values {
+            rule.limits
+                .push((LIMITS.into_iter().find(|l| l.name() == value)?, line));
+        }
+        return Some(());
+    }
+    rule.facts_line = line;
+    let value = values.next()?;
+    match key {
+        "max_layers" => rule.facts.max_layers = Some(value.parse().ok()?),
+        "max_files" => rule.facts.max_files = Some(value.parse().ok()?),
+        "max_size" => rule.facts.max_size = Some(value.to_owned()),
+        "setuid" => rule.facts.setuid = Some(NoneWord::None),
+        "file_caps" => rule.facts.file_caps = Some(NoneWord::None),
+        "special" => rule.facts.special = Some(NoneWord::None),
+        _ => return None,
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::{PolicyFile, parse};
+    use super::*;
+
+    /// The lines of rules; panics on what they cannot say.
+    fn encode(parsed: &Parsed) -> String {
+        let mut out = String::new();
+        let mut line = |fields: Vec<String>| {
+            assert!(
+                fields.iter().all(|f| !f.contains(['\t', '\n'])),
+                "{fields:?}"
+            );
+            out.push_str(&fields.join("\t"));
+            out.push('\n');
+        };
+        let head = |word: &str, head: &Head| {
+            let start = [word.to_owned(), head.line.to_string(), head.reason.clone()];
+            start
+                .into_iter()
+                .chain(head.images.clone())
+                .collect::<Vec<_>>()
+        };
+        let entry = |key: &str, at: usize, values: Vec<String>| {
+            [format!("={key}"), at.to_string()]
+                .into_iter()
+                .chain(values)
+                .collect::<Vec<_>>()
+        };
+        for rule in &parsed.trust {
+            line(head("trust", &rule.head));
+            let word = ACCEPTS.iter().find(|(_, a)| *a == rule.accept).unwrap().0;
+            line(entry("accept", rule.head.line, vec![word.into()]));
+        }
+        for rule in &parsed.require {
+            line(head("require", &rule.head));
+            if let Some((mode, at)) = rule.verify {
+                let word = MODES.iter().find(|(_, m)| *m == mode).unwrap().0;
+                line(entry("verify", at, vec![word.into()]));
+            }
+            for (limit, at) in &rule.limits {
+                line(entry("limits", *at, vec![limit.name().into()]));
+            }
+            let facts = &rule.facts;
+            let none = |word: Option<NoneWord>| word.map(|_| "none".to_owned());
+            for (key, value) in [
+                ("max_layers", facts.max_layers.map(|n| n.to_string())),
+                ("max_files", facts.max_files.map(|n| n.to_string())),
+                ("max_size", facts.max_size.clone()),
+                ("setuid", none(facts.setuid)),
+                ("file_caps", none(facts.file_caps)),
+                ("special", none(facts.special)),
+            ] {
+                if let Some(value) = value {
+                    line(entry(key, rule.facts_line, vec![value]));
+                }
+            }
+        }
+        for rule in parsed.give.iter().chain(&parsed.allow).chain(&parsed.deny) {
+            line(head(rule.word, &rule.head));
+            for list in &rule.lists {
+                line(entry(list.key.name(), list.line, list.values.clone()));
+            }
+            for limit in &rule.limits {
+                line(entry(limit.key.name(), limit.line, limit.values.clone()));
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn shipped_lines_are_what_their_sources_say() {
+        for (shipped, source) in [
+            (STRICT, include_str!("../../policies/strict.toml")),
+            (NEVER, include_str!("../../policies/never.toml")),
+        ] {
+            let file = PolicyFile {
+                name: shipped.name,
+                bytes: source.as_bytes(),
+                builtin: true,
+            };
+            let parsed = parse(&file, (9999, 12, 31)).unwrap();
+            assert!(
+                !source.lines().any(|line| line.starts_with("until")),
+                "a rule that ends cannot be shipped as lines"
+            );
+            if std::env::var_os("LAZARET_BLESS").is_some() {
+                let name = shipped.name.replace(".toml", ".lines");
+                let path = format!("{}/policies/{name}", env!("CARGO_MANIFEST_DIR"));
+                std::fs::write(path, encode(&parsed)).unwrap();
+                continue;
+            }
+            assert!(
+                shipped.rules().unwrap() == parsed,
+                "the lines of {} are old: LAZARET_BLESS=1 cargo test --lib shipped",
+                shipped.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_kind_of_rule_survives() {
+        let source = "version = 1\n\
+            [[trust]]\nimage = [\"a\", \"b/**\"]\naccept = \"none\"\nreason = \"r 1\"\n\
+            [[require]]\nimage = \"x\"\nverify = \"full\"\nlimits = [\"pids\", \"memory\"]\n\
+            facts = { max_layers = 1, max_files = 2, max_size = \"3k\", setuid = \"none\", file_caps = \"none\", special = \"none\" }\nreason = \"r\"\n\
+            [[give]]\ncaps = []\nsyscalls = \"default\"\nenv = [\"A\", \"\"]\nlimits = { pids = 1, timeout = \"1m\" }\nreason = \"r\"\n\
+            [[allow]]\nmounts = [\"./x y:ro\"]\nlimits = { tmp = \"1%\", memory = \"1M\" }\nreason = \"r\"\n\
+            [[deny]]\nimage = \"y\"\ntargets = [\"/\"]\ndevices = [\"*\"]\nnetwork = [\"host\"]\nreason = \"r\"\n";
+        let file = PolicyFile {
+            name: "t",
+            bytes: source.as_bytes(),
+            builtin: true,
+        };
+        let parsed = parse(&file, (1970, 1, 1)).unwrap();
+        assert_eq!(decode("t", &encode(&parsed)), Some(parsed));
+    }
+
+    #[test]
+    fn damage_is_seen() {
+        for lines in [
+            "x",
+            "give",
+            "give\tx\tr",
+            "what\t1\tr",
+            "=caps\t1\tx",
+            "trust\t1\tr\n=accept\t1\tall",
+            "give\t1\tr\n=nothing\t2\tx",
+            "",
+        ] {
+            assert_eq!(decode("t", lines).is_some(), lines.is_empty(), "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What others worded, made fit for a terminal.
+
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// `text` with every character that moves a cursor, reorders or hides text replaced by U+FFFD:
+/// C0 and C1 controls, bidirectional and other invisible format characters, line separators.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(
+        text.chars()
+            .map(|c| {
+                if is_unsafe(c) {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
+            .collect(),
+    )
+}
+
+/// As [`clean`], for text whose line feeds and tabs are our own.
+pub fn clean_lines(text: &str) -> Cow<'_, str> {
+    let is_hostile = |c: char| is_unsafe(c) && c != '\n' && c != '\t';
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let replace = |c| {
+        if is_hostile(c) {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    Cow::Owned(text.chars().map(replace).collect())
+}
+
+/// A character that a terminal obeys instead of showing.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// `value` as JSON on one line, with the characters that [`clean`] replaces written as `\uXXXX`,
+/// so that nothing is lost and nothing reaches a terminal.
+pub fn json(value: &Value) -> String {
+    escape(&value.to_string())
+}
+
+/// As [`json`], indented by four spaces as docker does it.
+pub fn json_pretty(value: &Value) -> String {
+    // The alternate form of serde_json indents by two and cannot fail on a `Value`.
+    let text = format!("{value:#}");
+    let mut out = String::with_capacity(text.len() + text.len() / 4);
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_start_matches(' ');
+        for _ in 0..line.len() - bare.len() {
+            out.push_str("  ");
+        }
+        out.push_str(bare);
+    }
+    escape(&out)
+}
+
+/// Unsafe characters of a JSON text stand only inside its strings, except for line feeds, which
+/// serde_json never leaves raw inside one.
+fn escape(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if c != '\n' && is_unsafe(c) {
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a String cannot fail.
+                let _infallible = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_are_replaced() {
+        assert_eq!(clean("plain ünïcode 名"), "plain ünïcode 名");
+        assert_eq!(
+            clean("a\x1b[31m\u{9b}2J\u{202e}\r\nb\u{7f}"),
+            "a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn json_keeps_the_value_and_shows_no_control() {
+        let value = serde_json::json!({"a": "x\x1b\u{9b}\u{202e}\u{e0041}\ny"});
+        let text = json_pretty(&value);
+        assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(text.contains("\n    \"a\""), "{text}");
+    }
+}

@@ -1,0 +1,42 @@
+//! The only place that prints.
+//!
+//! Data goes to standard output, everything about it (progress, downgrades, errors) to standard
+//! error. What an image's author, an archive or a program inside can word passes through
+//! [`clean`] or, in JSON, is escaped: a terminal sees none of its control characters.
+//!
+//! A reader that closes our standard output has seen enough: what is left is dropped quietly. Any
+//! other failure to write is an error like every other.
+
+mod clean;
+mod columns;
+mod error;
+mod out;
+mod plan;
+mod progress;
+mod table;
+mod template;
+mod timings;
+mod units;
+mod wrap;
+
+pub use clean::{clean, clean_lines, json, json_pretty};
+pub use columns::{Column, Layout, Rows};
+pub use error::{error, warning};
+pub use out::{Screen, stderr, stdout};
+pub use plan::plan;
+pub use progress::Progress;
+pub use table::table;
+pub use template::Template;
+pub use timings::timings;
+pub use units::{ago, human_size, instant, since};
+pub use wrap::wrap;
+
+/// How a verb that has both prints: for people, or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}

@@ -1,0 +1,123 @@
+//! Progress of long verbs, on standard error: lines that are redrawn on a terminal, plain lines
+//! once per change elsewhere.
+
+use super::clean::clean;
+use super::out::{Screen, stderr};
+use super::units::human_size;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// The lines of one verb, one per layer or file.
+#[derive(Debug)]
+pub struct Progress {
+    screen: Screen,
+    quiet: bool,
+    lines: Vec<(String, String)>,
+    drawn: Option<Instant>,
+}
+
+/// A terminal is redrawn at most this often.
+const PACE: Duration = Duration::from_millis(80);
+
+impl Progress {
+    /// Progress on standard error; `quiet` prints none.
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            screen: Screen::stderr(),
+            quiet,
+            lines: Vec::new(),
+            drawn: None,
+        }
+    }
+
+    /// `id` (a layer's short id, a file's name) is now in `state`: `Unpacking`, `Already exists`.
+    pub fn state(&mut self, id: &str, state: &str) {
+        if self.quiet {
+            return;
+        }
+        let changed = self.put(id, state.to_owned());
+        if self.screen.columns.is_some() {
+            self.draw();
+        } else if changed {
+            stderr(&format!("{}: {}\n", clean(id), clean(state)));
+        }
+    }
+
+    /// `id` has come to `done` bytes of `total` (0: nobody knows). Terminals only.
+    pub fn bytes(&mut self, id: &str, state: &str, done: u64, total: u64) {
+        let Some(columns) = self.screen.columns else {
+            return;
+        };
+        let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= PACE);
+        if self.quiet || !due {
+            return;
+        }
+        self.put(id, format!("{state} {}", bar(done, total, columns)));
+        self.draw();
+    }
+
+    fn put(&mut self, id: &str, text: String) -> bool {
+        match self.lines.iter_mut().find(|(known, _)| known == id) {
+            Some((_, old)) if *old == text => false,
+            Some((_, old)) => {
+                *old = text;
+                true
+            }
+            None => {
+                if self.drawn.is_some() {
+                    // Room for the new line; the cursor always stands below the last one.
+                    stderr("\n");
+                }
+                self.lines.push((id.to_owned(), text));
+                true
+            }
+        }
+    }
+
+    fn draw(&mut self) {
+        let columns = self.screen.columns.unwrap_or(80);
+        let mut out = String::new();
+        if self.drawn.is_some() {
+            // Writing to a String cannot fail.
+            let _infallible = write!(out, "\x1b[{}A", self.lines.len());
+        }
+        for (id, text) in &self.lines {
+            let line: String = clean(&format!("{id}: {text}"))
+                .chars()
+                .take(columns - 1)
+                .collect();
+            let _infallible = write!(out, "\r{line}\x1b[K\n");
+        }
+        stderr(&out);
+        self.drawn = Some(Instant::now());
+    }
+}
+
+fn bar(done: u64, total: u64, columns: usize) -> String {
+    if total == 0 {
+        return human_size(done);
+    }
+    let width = columns.saturating_sub(48).min(40);
+    let share = (u128::from(done.min(total)) * width as u128) / u128::from(total);
+    let filled = usize::try_from(share).unwrap_or(0);
+    format!(
+        "[{}>{}] {}/{}",
+        "=".repeat(filled),
+        " ".repeat(width - filled),
+        human_size(done),
+        human_size(total)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars() {
+        assert_eq!(bar(5, 10, 58), "[=====>     ] 5B/10B");
+        assert_eq!(bar(11, 10, 58), "[==========>] 11B/10B");
+        assert_eq!(bar(1000, 0, 58), "1kB");
+        assert_eq!(bar(1, 2, 20), "[>] 1B/2B");
+    }
+}

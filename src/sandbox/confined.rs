@@ -1,0 +1,282 @@
+//! A function of this program in a cell of its own: how untrusted bytes are parsed.
+//!
+//! Two processes: pid 1 of new user, mount, pid, network, ipc, uts and cgroup namespaces, which
+//! makes the given folder its root, gives up every capability that unpacking does not need, enters
+//! a Landlock domain without execute, and waits; and the job, which installs seccomp last and runs.
+//! No exec, no network, no /proc, no /dev; open descriptors are those that are named. The job's
+//! bytes come back over a pipe; a job that ends without them has failed.
+
+use super::launch::filter;
+use super::wire::{At, Fault, Received, Record, receive, send};
+use super::{init, landlock, mounts, payload, spawn};
+use crate::error::{Context, Error, Kind, Result, strerror};
+use crate::plan::{IdMap, Resource, Rlimit, seccomp};
+use crate::sys::{self, Cloned, Filter, Namespaces, SingleThread};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+/// What a confined job keeps: owners, modes and access below its root folder, nothing else.
+const KEEP: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER"];
+/// The most bytes that a job may answer.
+const MAX_ANSWER: usize = 256 << 20;
+/// Address space of a job, in bytes: a bound on what hostile bytes can make it allocate.
+const ADDRESS_SPACE: u64 = 2 << 30;
+
+/// Where and as whom a job runs.
+#[derive(Debug)]
+pub struct Confinement<'a> {
+    /// Who ids inside are.
+    pub map: &'a IdMap,
+    /// The folder that becomes its root.
+    pub root: BorrowedFd<'a>,
+    /// Descriptors that the job uses; every other one is closed.
+    pub keep: &'a [RawFd],
+    /// This kernel's Landlock ABI; 0 is refused.
+    pub landlock_abi: u32,
+}
+
+struct Ready {
+    path: PathBuf,
+    filter: Vec<Filter>,
+    ours: (OwnedFd, OwnedFd),
+    theirs: (OwnedFd, OwnedFd),
+}
+
+/// Runs `job` confined and returns its bytes. `job` gets its root folder.
+///
+/// Errors: `Worker` when the job died or broke the protocol, `Host` when this machine cannot
+/// confine it.
+pub fn run(
+    one: SingleThread,
+    at: &Confinement<'_>,
+    job: impl FnOnce(BorrowedFd<'_>) -> Vec<u8>,
+) -> Result<Vec<u8>> {
+    if at.landlock_abi == 0 {
+        return Err(Error::new(
+            Kind::Host,
+            "this kernel has no Landlock, without which no worker runs",
+        )
+        .hint("boot with lsm=...,landlock, or use Linux 5.13 or newer; see `lazaret doctor`"));
+    }
+    let (control, their_control) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .or_call(|| "socketpair")?;
+    let (answer, their_answer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_call(|| "pipe2")?;
+    // The child reopens the folder by name in its own mount namespace and compares inodes.
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", at.root.as_raw_fd()))
+        .or_call(|| "readlink the worker's folder")?;
+    let ready = Ready {
+        path,
+        filter: filter(&seccomp::Profile::builtin("worker")?)?,
+        ours: (control, answer),
+        theirs: (their_control, their_answer),
+    };
+    sys::default_signal(libc::SIGCHLD).or_call(|| "sigaction SIGCHLD")?;
+    let (pid, pidfd) =
+        match sys::clone3(one, Namespaces { network: true }).map_err(spawn::no_clone)? {
+            Cloned::Child => child(one, at, ready, job),
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        };
+    drop(ready.theirs);
+    let (control, answer) = ready.ours;
+    if let IdMap::Range { uid, gid, helpers } = at.map {
+        let mapped = if *helpers {
+            spawn::map_by_helpers(pid, *uid, *gid)
+        } else {
+            spawn::map_directly(pid, *uid, *gid)
+        };
+        let told = mapped.and_then(|()| {
+            send(control.as_fd(), &Record::Mapped, &[])
+                .map_err(|f| Error::new(Kind::Worker, format!("{}: {}", f.call, f.errno)))
+        });
+        if let Err(error) = told {
+            sys::signal_pidfd(pidfd.as_fd(), libc::SIGKILL, false).or_call(|| "kill a worker")?;
+            wait(&pidfd)?;
+            return Err(error);
+        }
+    }
+    let bytes = read_answer(&answer);
+    if bytes.is_err() {
+        sys::signal_pidfd(pidfd.as_fd(), libc::SIGKILL, false).or_call(|| "kill a worker")?;
+    }
+    let status = wait(&pidfd)?;
+    let failed = receive(control.as_fd(), true).or_call(|| "recvmsg from a worker")?;
+    if let Received::Record(Record::Failed { errno, call, .. }, _) = failed {
+        return Err(Error {
+            errno: Some(errno),
+            ..Error::new(
+                Kind::Worker,
+                format!("confine a worker: {call}: {}", strerror(errno)),
+            )
+        }
+        .hint("`lazaret doctor` says what this machine lacks"));
+    }
+    let bytes = bytes?;
+    match status {
+        0 => Ok(bytes),
+        // A job killed by its filter or for want of memory has said nothing that is believed.
+        status => Err(Error::new(
+            Kind::Worker,
+            format!("a confined worker died (status {status})"),
+        )
+        .hint("the image may be hostile, or memory ran out")),
+    }
+}
+
+fn wait(pidfd: &OwnedFd) -> Result<i32> {
+    let wait = || rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    let status = rustix::io::retry_on_intr(wait).or_call(|| "waitid a worker")?;
+    Ok(status.map_or(125, |s| {
+        s.exit_status()
+            .or(s.terminating_signal().map(|n| 128 + n))
+            .unwrap_or(125)
+    }))
+}
+
+fn read_answer(answer: &OwnedFd) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let n = rustix::io::retry_on_intr(|| rustix::io::read(answer, &mut buffer[..]))
+            .or_call(|| "read a worker's answer")?;
+        if n == 0 {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(&buffer[..n]);
+        if bytes.len() > MAX_ANSWER {
+            return Err(Error::new(Kind::Worker, "a worker's answer is too long"));
+        }
+    }
+}
+
+fn child(
+    one: SingleThread,
+    at: &Confinement<'_>,
+    ready: Ready,
+    job: impl FnOnce(BorrowedFd<'_>) -> Vec<u8>,
+) -> ! {
+    let (control, answer) = ready.theirs;
+    drop(ready.ours);
+    match enter(one, at, &ready.path, &control, &answer) {
+        Ok(None) => {}
+        Ok(Some(pid)) => {
+            drop(answer);
+            let status = rustix::io::retry_on_intr(|| {
+                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+            });
+            let code = match status {
+                Ok(Some((_, s))) => s.exit_status().or(s.terminating_signal().map(|n| 128 + n)),
+                _ => None,
+            };
+            sys::exit_now(code.unwrap_or(125))
+        }
+        Err(fault) => fail(&control, fault),
+    }
+    // The job.
+    drop(control);
+    let root = openat(
+        CWD,
+        "/",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let (Ok(root), Ok(())) = (root, sys::install_filter(&ready.filter)) else {
+        sys::exit_now(125)
+    };
+    let bytes = job(root.as_fd());
+    sys::exit_now(if mounts::write_all(answer.as_fd(), &bytes).is_ok() {
+        0
+    } else {
+        125
+    })
+}
+
+fn fail(control: &OwnedFd, fault: Fault) -> ! {
+    let record = Record::Failed {
+        step: 0,
+        errno: fault.errno.raw_os_error(),
+        call: fault.call.to_owned(),
+    };
+    sys::exit_now(if send(control.as_fd(), &record, &[]).is_ok() {
+        125
+    } else {
+        124
+    })
+}
+
+/// Everything up to the job's own filter, in order. `None` in the job, its pid in pid 1.
+fn enter(
+    one: SingleThread,
+    at: &Confinement<'_>,
+    path: &Path,
+    control: &OwnedFd,
+    answer: &OwnedFd,
+) -> std::result::Result<Option<rustix::process::Pid>, Fault> {
+    let fds = at.keep.iter().copied();
+    let keep: Vec<RawFd> = fds
+        .chain([control.as_raw_fd(), answer.as_raw_fd(), at.root.as_raw_fd()])
+        .collect();
+    init::close_all_but(keep)?;
+    init::map_ids(at.map, control.as_fd())?;
+    // While this process still is the caller to the file system.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = openat(CWD, path, flags, Mode::empty()).at("openat the worker's folder")?;
+    let (meant, found) = (
+        rustix::fs::fstat(at.root).at("fstat the worker's folder")?,
+        rustix::fs::fstat(&folder).at("fstat the worker's folder")?,
+    );
+    if (meant.st_dev, meant.st_ino) != (found.st_dev, found.st_ino) {
+        return Err(Fault {
+            errno: Errno::STALE,
+            call: "the worker's folder was moved",
+        });
+    }
+    // This one lies in the host's mounts: `..` leads from it to the host's root, past the pivot, and
+    // Landlock governs neither stat nor chmod there. Whoever takes a worker over must not find it.
+    let outside = at.root.as_raw_fd();
+    sys::close_range(outside, outside).at("close the worker's folder")?;
+    init::become_container_root(matches!(at.map, IdMap::Range { .. }))?;
+    init::die_with_supervisor(control.as_fd())?;
+    if !sys::scrub_arguments_and_environment() {
+        return Err(Fault {
+            errno: Errno::FAULT,
+            call: "find the launcher's arguments",
+        });
+    }
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .at("prctl PR_SET_DUMPABLE")?;
+    sys::join_new_session_keyring()
+        .map(drop)
+        .at("keyctl join session")?;
+    init::private_mounts()?;
+    mounts::only(folder.as_fd())?;
+    drop(folder);
+    rustix::system::sethostname(b"lazaret-worker").at("sethostname")?;
+    landlock::worker(at.landlock_abi)?;
+    for limit in [
+        Rlimit {
+            resource: Resource::Core,
+            value: 1,
+        },
+        Rlimit {
+            resource: Resource::AddressSpace,
+            value: ADDRESS_SPACE,
+        },
+    ] {
+        payload::set_rlimit(&limit)?;
+    }
+    let keep: Vec<String> = KEEP.iter().map(|c| (*c).to_owned()).collect();
+    payload::bound(&keep, true)?;
+    payload::set_capabilities(&keep)?;
+    rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")?;
+    // libc's own fork, so that the job may start threads.
+    sys::fork(one).at("fork the job")
+}

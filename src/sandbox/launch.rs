@@ -1,0 +1,219 @@
+//! Everything that can be made ready before the clone: compiled filters, C strings, pipes, open
+//! records. What fails here fails in words, in the supervisor, with nothing started.
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::plan::{Lower, Plan, Stdio, Step, Upper, seccomp};
+use crate::sys::Filter;
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+/// The payload's ends of its standard streams.
+#[derive(Debug, Default)]
+pub struct ChildStdio {
+    /// Standard input; `None`: the cell's /dev/null.
+    pub input: Option<OwnedFd>,
+    /// Standard output; `None` with a pty.
+    pub output: Option<OwnedFd>,
+    /// Standard error; `None` with a pty.
+    pub error: Option<OwnedFd>,
+}
+
+/// The supervisor's ends of the payload's standard streams.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Written by the supervisor.
+    pub input: Option<OwnedFd>,
+    /// Read by the supervisor.
+    pub output: Option<OwnedFd>,
+    /// Read by the supervisor.
+    pub error: Option<OwnedFd>,
+    /// The pty's master, once init has sent it.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// A layer's record, opened by the supervisor, who may read it.
+#[derive(Debug)]
+pub struct LayerRecord {
+    /// The tree list.
+    pub list: OwnedFd,
+    /// Its sha256.
+    pub sha256: [u8; 32],
+    /// The stat records.
+    pub stat: OwnedFd,
+}
+
+/// The supervisor's ends.
+#[derive(Debug)]
+pub(super) struct OurEnds {
+    pub control: OwnedFd,
+    pub payload: OwnedFd,
+    pub report: OwnedFd,
+}
+
+/// The cell's ends; pid 1 gives each up once it is in the hands it is for.
+#[derive(Debug)]
+pub(super) struct TheirEnds {
+    pub control: OwnedFd,
+    /// The payload's: closes at a successful exec.
+    pub payload: Option<OwnedFd>,
+    /// The verifier's.
+    pub report: Option<OwnedFd>,
+}
+
+/// A plan made ready. Dropping it undoes everything.
+#[derive(Debug)]
+pub struct Launch {
+    pub(super) plan: Plan,
+    pub(super) init_filter: Vec<Filter>,
+    pub(super) payload_filter: Vec<Filter>,
+    pub(super) argv: Vec<CString>,
+    pub(super) env: Vec<CString>,
+    pub(super) records: Vec<LayerRecord>,
+    pub(super) stdio: Stdio,
+    pub(super) child: ChildStdio,
+    pub(super) streams: Streams,
+    pub(super) ours: OurEnds,
+    pub(super) theirs: TheirEnds,
+    pub(super) timings: bool,
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).or_call(|| "pipe2")
+}
+
+fn records_socket() -> Result<(OwnedFd, OwnedFd)> {
+    socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .or_call(|| "socketpair")
+}
+
+fn c_strings(texts: impl Iterator<Item = String>, what: &str) -> Result<Vec<CString>> {
+    texts
+        .map(|t| {
+            CString::new(t).map_err(|e| {
+                Error::new(
+                    Kind::Malformed,
+                    format!("{what} holds a NUL byte at offset {}", e.nul_position()),
+                )
+            })
+        })
+        .collect()
+}
+
+/// The profile as instructions for this machine.
+pub(super) fn filter(profile: &seccomp::Profile) -> Result<Vec<Filter>> {
+    let program = profile.compile(seccomp::Arch::native())?;
+    let plain = |i: seccomp::Instruction| Filter {
+        code: i.code,
+        jt: i.jt,
+        jf: i.jf,
+        k: i.k,
+    };
+    Ok(program.into_iter().map(plain).collect())
+}
+
+/// 64 hex digits as 32 bytes.
+fn parse_sha256(hex: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(out)
+}
+
+fn open_record(lower: &Lower) -> Result<LayerRecord> {
+    let open = |path: &std::path::Path| {
+        // A fifo in its place is not waited for.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        rustix::fs::open(path, flags, Mode::empty()).or_call(|| format!("open {path:?}"))
+    };
+    let sha256 = parse_sha256(&lower.list_sha256).ok_or_else(|| {
+        Error::new(
+            Kind::Store,
+            format!("{:?} is not a sha256", lower.list_sha256),
+        )
+    })?;
+    Ok(LayerRecord {
+        list: open(&lower.list)?,
+        sha256,
+        stat: open(&lower.stat)?,
+    })
+}
+
+/// Makes `plan` ready. `timings`: every step reports how long it took.
+pub fn prepare(plan: Plan, timings: bool) -> Result<Launch> {
+    let (mut init_filter, mut payload_filter) = (Vec::new(), Vec::new());
+    let (mut argv, mut env, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    let mut stdio = Stdio::Output;
+    let mut check = false;
+    for planned in plan.steps() {
+        match &planned.step {
+            Step::ConfineInit { syscalls } => init_filter = filter(syscalls)?,
+            Step::Seccomp(profile) => payload_filter = filter(profile)?,
+            Step::CheckLayers { .. } => check = true,
+            Step::MountRoot { lowers, upper } => {
+                if check {
+                    records = lowers.iter().map(open_record).collect::<Result<_>>()?;
+                }
+                if let Upper::Disk { path } = upper
+                    && !path.is_absolute()
+                {
+                    return Err(Error::new(Kind::Store, format!("{path:?} is not absolute")));
+                }
+            }
+            Step::Execute { argv: a, env: e } => {
+                argv = c_strings(a.iter().cloned(), "the command")?;
+                env = c_strings(e.iter().map(|(k, v)| format!("{k}={v}")), "the environment")?;
+            }
+            Step::NewSession(s) => stdio = *s,
+            _ => {}
+        }
+    }
+    if argv.is_empty() {
+        return Err(Error::new(Kind::Usage, "no command to execute"));
+    }
+    let (mut child, mut streams) = (ChildStdio::default(), Streams::default());
+    if !matches!(stdio, Stdio::Terminal { .. }) {
+        let (read, write) = pipe()?;
+        (streams.output, child.output) = (Some(read), Some(write));
+        let (read, write) = pipe()?;
+        (streams.error, child.error) = (Some(read), Some(write));
+    }
+    if stdio == Stdio::Interactive {
+        let (read, write) = pipe()?;
+        (child.input, streams.input) = (Some(read), Some(write));
+    }
+    let (control, payload, report) = (records_socket()?, records_socket()?, pipe()?);
+    Ok(Launch {
+        init_filter,
+        payload_filter,
+        argv,
+        env,
+        records,
+        stdio,
+        child,
+        streams,
+        ours: OurEnds {
+            control: control.0,
+            payload: payload.0,
+            report: report.0,
+        },
+        theirs: TheirEnds {
+            control: control.1,
+            payload: Some(payload.1),
+            report: Some(report.1),
+        },
+        timings,
+        plan,
+    })
+}

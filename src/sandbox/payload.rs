@@ -1,0 +1,373 @@
+//! The process that becomes the command: a linear list of things given up, seccomp last.
+
+use super::launch::Launch;
+use super::mounts::read_file;
+use super::users::{self, User};
+use super::wire::{At, Fault, Record, send};
+use crate::plan::{Actor, Resource, Rlimit, Stdio, Step, UserSpec};
+use crate::sys;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+type Done<T = ()> = Result<T, Fault>;
+
+/// Runs in the fork and never returns.
+pub fn run(launch: &Launch, wait: &OwnedFd, terminal: Option<&OwnedFd>) -> ! {
+    let Some(socket) = &launch.theirs.payload else {
+        sys::exit_now(125)
+    };
+    let socket = socket.as_fd();
+    let mut user = None;
+    for (index, planned) in launch.plan.steps().iter().enumerate() {
+        if planned.actor != Actor::Payload {
+            continue;
+        }
+        let begun = launch.timings.then(Instant::now);
+        if let Err(fault) = take(launch, &planned.step, &mut user, wait, terminal) {
+            let record = Record::Failed {
+                step: index,
+                errno: fault.errno.raw_os_error(),
+                call: fault.call.to_owned(),
+            };
+            // Nothing was executed, whether or not the supervisor still reads.
+            sys::exit_now(if send(socket, &record, &[]).is_ok() {
+                125
+            } else {
+                124
+            });
+        }
+        if let Some(begun) = begun {
+            let nanoseconds = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            if send(
+                socket,
+                &Record::Took {
+                    step: index,
+                    nanoseconds,
+                },
+                &[],
+            )
+            .is_err()
+            {
+                sys::exit_now(124);
+            }
+        }
+    }
+    // A plan without Execute.
+    sys::exit_now(125)
+}
+
+fn take(
+    launch: &Launch,
+    step: &Step,
+    user: &mut Option<User>,
+    wait: &OwnedFd,
+    terminal: Option<&OwnedFd>,
+) -> Done {
+    match step {
+        Step::NewSession(stdio) => new_session(launch, *stdio, terminal),
+        Step::SetRlimits(limits) => limits.iter().try_for_each(set_rlimit),
+        Step::BoundCapabilities {
+            keep,
+            lock_securebits,
+        } => bound(keep, *lock_securebits),
+        Step::BecomeUser {
+            user: spec,
+            set_groups,
+        } => {
+            *user = Some(become_user(spec, *set_groups)?);
+            Ok(())
+        }
+        Step::ChangeDirectory { path } => change_directory(path),
+        Step::SetCapabilities { keep } => set_capabilities(keep),
+        Step::NoNewPrivileges => {
+            rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")
+        }
+        Step::CloseFiles => sys::close_range_cloexec(3).at("close_range"),
+        Step::WaitForGo => {
+            let mut byte = [0];
+            match rustix::io::retry_on_intr(|| rustix::io::read(wait, &mut byte)).at("read go")? {
+                1 if byte == *b"g" => Ok(()),
+                _ => Err(Fault {
+                    errno: Errno::CANCELED,
+                    call: "no go from pid 1",
+                }),
+            }
+        }
+        Step::Seccomp(_) => sys::install_filter(&launch.payload_filter).at("seccomp"),
+        Step::Execute { env, .. } => execute(launch, env, user.as_ref()),
+        _ => Err(Fault {
+            errno: Errno::NOSYS,
+            call: "a step that the payload does not know",
+        }),
+    }
+}
+
+fn new_session(launch: &Launch, stdio: Stdio, terminal: Option<&OwnedFd>) -> Done {
+    // An ignored signal survives exec: what the caller or the Rust runtime (SIGPIPE) ignores would
+    // be ignored inside, and tell of it.
+    use nix::sys::signal::{SigSet, Signal};
+    for signal in Signal::iterator() {
+        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+            sys::default_signal(signal as i32).at("sigaction")?;
+        }
+    }
+    SigSet::empty().thread_set_mask().at("sigprocmask")?;
+    rustix::process::setsid().at("setsid")?;
+    let null = || {
+        openat(
+            CWD,
+            "/dev/null",
+            OFlags::RDWR | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at("openat /dev/null")
+    };
+    let (input, output, error): (OwnedFd, OwnedFd, OwnedFd);
+    let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).at("fcntl F_DUPFD_CLOEXEC");
+    match (stdio, terminal) {
+        (Stdio::Terminal { .. }, Some(master)) => {
+            let slave = sys::open_pty_peer(master.as_fd()).at("ioctl TIOCGPTPEER")?;
+            rustix::process::ioctl_tiocsctty(&slave).at("ioctl TIOCSCTTY")?;
+            (input, output, error) = (copy(&slave)?, copy(&slave)?, slave);
+        }
+        (Stdio::Terminal { .. }, None) => {
+            return Err(Fault {
+                errno: Errno::NOTTY,
+                call: "no pty",
+            });
+        }
+        _ => {
+            let child = &launch.child;
+            let or_null = |fd: &Option<OwnedFd>| match fd {
+                Some(fd) => copy(fd),
+                None => null(),
+            };
+            (input, output, error) = (
+                or_null(&child.input)?,
+                or_null(&child.output)?,
+                or_null(&child.error)?,
+            );
+        }
+    }
+    rustix::stdio::dup2_stdin(&input).at("dup2 0")?;
+    rustix::stdio::dup2_stdout(&output).at("dup2 1")?;
+    rustix::stdio::dup2_stderr(&error).at("dup2 2")
+}
+
+pub(super) fn set_rlimit(limit: &Rlimit) -> Done {
+    use rustix::process::{Resource as R, Rlimit as L, getrlimit, setrlimit};
+    let resource = match limit.resource {
+        Resource::Core => R::Core,
+        Resource::Processes => R::Nproc,
+        Resource::Files => R::Nofile,
+        Resource::LockedMemory => R::Memlock,
+        Resource::MessageQueues => R::Msgqueue,
+        Resource::AddressSpace => R::As,
+    };
+    // Never above the caller's own hard limit, which would need a capability outside.
+    let value = match getrlimit(resource).maximum {
+        Some(hard) => hard.min(limit.value),
+        None => limit.value,
+    };
+    setrlimit(
+        resource,
+        L {
+            current: Some(value),
+            maximum: Some(value),
+        },
+    )
+    .at("setrlimit")
+}
+
+fn parse_caps(names: &[String]) -> Done<caps::CapsHashSet> {
+    names
+        .iter()
+        .map(|n| {
+            n.parse::<caps::Capability>()
+                .or_else(|_| format!("CAP_{n}").parse())
+                .map_err(|_| Fault {
+                    errno: Errno::INVAL,
+                    call: "a capability of unknown name",
+                })
+        })
+        .collect()
+}
+
+fn caps_fault(call: &'static str) -> impl Fn(caps::errors::CapsError) -> Fault {
+    move |_| Fault {
+        errno: Errno::PERM,
+        call,
+    }
+}
+
+/// Lowers the bounding set, clears ambient, and locks the securebits (capabilities(7)) so that no
+/// exec as uid 0 brings anything back.
+pub(super) fn bound(keep: &[String], lock: bool) -> Done {
+    let keep = parse_caps(keep)?;
+    let kept = keep.iter().fold(0, |bits, cap| bits | cap.bitmask());
+    for number in 0..64 {
+        let cap = rustix::thread::CapabilitySet::from_bits_retain(1 << number & !kept);
+        if cap.is_empty() {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(cap) {
+            Ok(()) => {}
+            // The first that this kernel does not have (capabilities(7), cap_last_cap).
+            Err(Errno::INVAL) => break,
+            Err(e) => return Err(e).at("prctl PR_CAPBSET_DROP"),
+        }
+    }
+    caps::clear(None, caps::CapSet::Ambient).map_err(caps_fault("prctl PR_CAP_AMBIENT"))?;
+    if lock {
+        use rustix::thread::CapabilitiesSecureBits as Bits;
+        let bits = Bits::NO_ROOT
+            | Bits::NO_ROOT_LOCKED
+            | Bits::NO_SETUID_FIXUP
+            | Bits::NO_SETUID_FIXUP_LOCKED
+            | Bits::KEEP_CAPS_LOCKED
+            | Bits::NO_CAP_AMBIENT_RAISE
+            | Bits::NO_CAP_AMBIENT_RAISE_LOCKED;
+        rustix::thread::set_capabilities_secure_bits(bits).at("prctl PR_SET_SECUREBITS")?;
+    }
+    Ok(())
+}
+
+/// Every set empty; for pid 1.
+pub fn no_capabilities() -> Done {
+    bound(&[], true)?;
+    set_capabilities(&[])
+}
+
+pub(super) fn set_capabilities(keep: &[String]) -> Done {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let bits = parse_caps(keep)?
+        .iter()
+        .fold(0, |bits, cap| bits | cap.bitmask());
+    let set = CapabilitySet::from_bits_retain(bits);
+    let sets = CapabilitySets {
+        effective: set,
+        permitted: set,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets).at("capset")
+}
+
+fn become_user(spec: &UserSpec, set_groups: bool) -> Done<User> {
+    use rustix::process::{Gid, Uid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    let plain_root = matches!(spec.user.as_str(), "" | "0") && spec.group.is_none();
+    let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).at("openat /")?;
+    let read = |path| read_file(root.as_fd(), path, users::MAX_FILE).map(Option::unwrap_or_default);
+    let (passwd, group) = if plain_root && !set_groups {
+        (String::new(), String::new())
+    } else {
+        (read("/etc/passwd")?, read("/etc/group")?)
+    };
+    let user = users::look_up(spec, &passwd, &group).map_err(|what| Fault {
+        errno: Errno::NOENT,
+        call: if what == "user" {
+            "look up the user in /etc/passwd"
+        } else {
+            "look up the group in /etc/group"
+        },
+    })?;
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    if set_groups {
+        let groups: Vec<Gid> = user.groups.iter().map(|g| Gid::from_raw(*g)).collect();
+        set_thread_groups(&groups).at("setgroups")?;
+    }
+    set_thread_res_gid(gid, gid, gid).at("setresgid")?;
+    set_thread_res_uid(uid, uid, uid).at("setresuid")?;
+    Ok(user)
+}
+
+/// As the user; the folder that is reached is checked to be below / (CVE-2024-21626).
+fn change_directory(path: &str) -> Done {
+    rustix::process::chdir(path).at("chdir to the working directory")?;
+    let cwd = rustix::process::getcwd(Vec::new()).at("getcwd")?;
+    if cwd.as_bytes().first() != Some(&b'/') {
+        return Err(Fault {
+            errno: Errno::XDEV,
+            call: "the working directory is outside /",
+        });
+    }
+    Ok(())
+}
+
+/// Tries the command as execvp(3) does, but with the image's PATH and nothing of the host.
+fn execute(launch: &Launch, env: &[(String, String)], user: Option<&User>) -> Done {
+    let home = match env.iter().any(|(k, _)| k == "HOME") {
+        true => None,
+        false => {
+            let home = user.and_then(|u| u.home.as_deref()).unwrap_or("/");
+            CString::new(format!("HOME={home}")).ok()
+        }
+    };
+    let argv: Vec<_> = launch.argv.iter().map(CString::as_c_str).collect();
+    let envp: Vec<_> = launch
+        .env
+        .iter()
+        .chain(home.as_ref())
+        .map(CString::as_c_str)
+        .collect();
+    let Some(command) = argv.first() else {
+        return Err(Fault {
+            errno: Errno::INVAL,
+            call: "execve",
+        });
+    };
+    if command.is_empty() {
+        return Err(Fault {
+            errno: Errno::NOENT,
+            call: "execve",
+        });
+    }
+    if command.to_bytes().contains(&b'/') {
+        let errno = sys::execve(command, &argv, &envp);
+        return Err(Fault {
+            errno,
+            call: exec_call(command, errno),
+        });
+    }
+    const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let path = env
+        .iter()
+        .rev()
+        .find(|(k, _)| k == "PATH")
+        .map_or(DEFAULT, |(_, v)| v.as_str());
+    let mut worst = Fault {
+        errno: Errno::NOENT,
+        call: "execve",
+    };
+    for folder in path.split(':') {
+        let folder = if folder.is_empty() { "." } else { folder };
+        let mut candidate = folder.as_bytes().to_vec();
+        candidate.push(b'/');
+        candidate.extend_from_slice(command.to_bytes());
+        let Ok(candidate) = CString::new(candidate) else {
+            continue;
+        };
+        let errno = sys::execve(&candidate, &argv, &envp);
+        if !matches!(errno, Errno::NOENT | Errno::NOTDIR)
+            || exec_call(&candidate, errno) != "execve"
+        {
+            worst = Fault {
+                errno,
+                call: exec_call(&candidate, errno),
+            };
+        }
+    }
+    Err(worst)
+}
+
+/// A file that is there and still "not found" lacks its interpreter.
+fn exec_call(path: &std::ffi::CStr, errno: Errno) -> &'static str {
+    if errno == Errno::NOENT && rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok() {
+        "execve: its interpreter"
+    } else {
+        "execve"
+    }
+}

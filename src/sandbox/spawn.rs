@@ -1,0 +1,329 @@
+//! The supervisor's side of a launch: the clone, the id map, and what arrives from inside.
+
+use super::init;
+use super::launch::{Launch, Streams};
+use super::verifier::{self, Finding};
+use super::wire::{Received, Record, receive, send};
+use crate::error::{Context, Error, Kind, Result, strerror};
+use crate::plan::{IdMap, IdRange, Plan, Step};
+use crate::sys::{self, Cloned, Namespaces, SingleThread};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, Command};
+
+/// A cell that was started. Dropping it ends the cell: pid 1 watches the control socket.
+#[derive(Debug)]
+pub struct Running {
+    plan: Plan,
+    /// pid 1 of the cell.
+    pub init: OwnedFd,
+    /// pid 1's number outside.
+    pub init_pid: Pid,
+    /// Records from pid 1.
+    pub control: OwnedFd,
+    /// Records from the payload; its end without a record means that the command runs.
+    pub payload_records: OwnedFd,
+    /// The verifier's report.
+    pub report: OwnedFd,
+    /// The supervisor's ends of the standard streams.
+    pub streams: Streams,
+    /// The payload's process, once started.
+    pub payload: Option<OwnedFd>,
+    reported: Vec<u8>,
+}
+
+/// Something that the cell told.
+#[derive(Debug)]
+pub enum Told {
+    /// The payload was forked; streams are complete.
+    Started,
+    /// The layers are as recorded; the payload goes.
+    Go,
+    /// The payload ended, with waitpid's status.
+    Ended { status: i32 },
+    /// A step took this long.
+    Took { step: usize, nanoseconds: u64 },
+    /// Nothing executed: why.
+    Failed(Error),
+    /// The verifier says no: [`Running::findings`] says why.
+    Refused,
+    /// The other side closed.
+    Closed,
+    /// Nothing there now.
+    Nothing,
+}
+
+/// Starts `launch`. SIGCHLD is put back to its default first: a caller that ignores it would have
+/// the kernel throw every exit status away, here and in pid 1 (wait(2)). The token says that this process has one thread.
+pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
+    let mut network = true;
+    let mut map = None;
+    for planned in launch.plan.steps() {
+        match &planned.step {
+            Step::Clone { network: n } => network = *n,
+            Step::MapIds(m) => map = Some(m.clone()),
+            _ => {}
+        }
+    }
+    let map = map.ok_or_else(|| Error::new(Kind::Launch, "the plan maps no ids"))?;
+    sys::default_signal(libc::SIGCHLD).or_call(|| "sigaction SIGCHLD")?;
+    let (pid, init) = match sys::clone3(one, Namespaces { network }).map_err(no_clone)? {
+        Cloned::Child => init::run(launch, one),
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    let Launch {
+        plan,
+        ours,
+        theirs,
+        streams,
+        child,
+        ..
+    } = launch;
+    drop((theirs, child));
+    let running = Running {
+        plan,
+        init,
+        init_pid: pid,
+        control: ours.control,
+        payload_records: ours.payload,
+        report: ours.report,
+        streams,
+        payload: None,
+        reported: Vec::new(),
+    };
+    if let IdMap::Range { uid, gid, helpers } = &map {
+        if *helpers {
+            map_by_helpers(pid, *uid, *gid)?
+        } else {
+            map_directly(pid, *uid, *gid)?
+        }
+        send(running.control.as_fd(), &Record::Mapped, &[]).map_err(|f| {
+            Error::new(
+                Kind::Launch,
+                format!("{}: {}", f.call, strerror(f.errno.raw_os_error())),
+            )
+        })?;
+    }
+    Ok(running)
+}
+
+/// What a failed clone means for a person.
+pub(super) fn no_clone(errno: rustix::io::Errno) -> Error {
+    let error = Error::call("clone3 into new namespaces", errno.raw_os_error()).kind(Kind::Host);
+    match errno {
+        rustix::io::Errno::PERM => error.hint(
+            "unprivileged user namespaces are off: see `lazaret doctor` for the setting that allows them",
+        ),
+        rustix::io::Errno::NOSPC | rustix::io::Errno::USERS => {
+            error.hint("user.max_user_namespaces or its siblings are used up: see `lazaret doctor`")
+        }
+        _ => error,
+    }
+}
+
+/// newuidmap(1) and newgidmap(1), side by side.
+pub(super) fn map_by_helpers(pid: Pid, uid: IdRange, gid: IdRange) -> Result<()> {
+    let start = |helper: &str, range: IdRange| -> Result<Child> {
+        Command::new(helper)
+            .args([pid.as_raw_nonzero().get().to_string()])
+            .args([range.inside, range.outside, range.count].map(|n| n.to_string()))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .or_call(|| format!("start {helper}"))
+            .map_err(|e| {
+                e.kind(Kind::Host)
+                    .hint("install the package that has it (uidmap, shadow)")
+            })
+    };
+    let both = [
+        ("newuidmap", start("newuidmap", uid)?),
+        ("newgidmap", start("newgidmap", gid)?),
+    ];
+    for (helper, child) in both {
+        let out = child
+            .wait_with_output()
+            .or_call(|| format!("wait for {helper}"))?;
+        if !out.status.success() {
+            let said = String::from_utf8_lossy(&out.stderr);
+            return Err(
+                Error::new(Kind::Host, format!("{helper} refused: {}", said.trim()))
+                    .hint("see /etc/subuid and /etc/subgid, and `lazaret doctor`"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Real root writes the map itself.
+pub(super) fn map_directly(pid: Pid, uid: IdRange, gid: IdRange) -> Result<()> {
+    let write = |name: &str, range: IdRange| {
+        let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
+        let text = format!("{} {} {}\n", range.inside, range.outside, range.count);
+        std::fs::write(&path, text)
+            .or_call(|| format!("write {path:?}"))
+            .map_err(|e| e.kind(Kind::Host))
+    };
+    write("uid_map", uid)?;
+    write("gid_map", gid)
+}
+
+impl Running {
+    /// What pid 1 says, without waiting.
+    pub fn next_told(&mut self) -> Result<Told> {
+        let received = receive(self.control.as_fd(), true).or_call(|| "recvmsg from pid 1")?;
+        Ok(match received {
+            Received::Nothing => Told::Nothing,
+            Received::Closed => Told::Closed,
+            Received::Record(Record::Started, fds) => {
+                let mut fds = fds.into_iter();
+                self.payload = fds.next();
+                self.streams.terminal = fds.next();
+                Told::Started
+            }
+            Received::Record(Record::Go, _) => Told::Go,
+            Received::Record(Record::Refused, _) => Told::Refused,
+            Received::Record(Record::Ended { status }, _) => Told::Ended { status },
+            Received::Record(Record::Took { step, nanoseconds }, _) => {
+                Told::Took { step, nanoseconds }
+            }
+            Received::Record(Record::Failed { step, errno, call }, _) => {
+                Told::Failed(self.failure(step, errno, &call))
+            }
+            Received::Record(Record::Mapped, _) => {
+                return Err(Error::new(Kind::Launch, "pid 1 broke the protocol"));
+            }
+        })
+    }
+
+    /// What the payload says before it is the command, without waiting.
+    pub fn next_payload_told(&self) -> Result<Told> {
+        let received =
+            receive(self.payload_records.as_fd(), true).or_call(|| "recvmsg from the payload")?;
+        Ok(match received {
+            Received::Nothing => Told::Nothing,
+            Received::Closed => Told::Closed,
+            Received::Record(Record::Failed { step, errno, call }, _) => {
+                Told::Failed(self.failure(step, errno, &call))
+            }
+            Received::Record(Record::Took { step, nanoseconds }, _) => {
+                Told::Took { step, nanoseconds }
+            }
+            Received::Record(..) => {
+                return Err(Error::new(Kind::Launch, "the payload broke the protocol"));
+            }
+        })
+    }
+
+    /// Takes in what of the verifier's report is there, to be called when [`Running::report`] is
+    /// readable; false at its end.
+    pub fn read_report(&mut self) -> Result<bool> {
+        let mut buffer = [0; 1 << 14];
+        let n = rustix::io::retry_on_intr(|| rustix::io::read(&self.report, &mut buffer[..]))
+            .or_call(|| "read the verifier's report")?;
+        self.reported.extend_from_slice(&buffer[..n]);
+        Ok(n > 0)
+    }
+
+    /// The verifier's findings; reads its report to the end, which has come when pid 1 said go or
+    /// refused.
+    pub fn findings(&mut self) -> Result<Vec<Finding>> {
+        while self.read_report()? {}
+        verifier::findings(&self.reported)
+            .ok_or_else(|| Error::new(Kind::Launch, "the verifier's report is cut short"))
+    }
+
+    /// Sends `signal` to the command's process group.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        match &self.payload {
+            Some(payload) => match sys::signal_pidfd(payload.as_fd(), signal, true) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+                Err(e) => Err(e).or_call(|| format!("pidfd_send_signal {signal}")),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Kills the whole cell: pid 1's end is everybody's.
+    pub fn kill(&self) -> Result<()> {
+        match sys::signal_pidfd(self.init.as_fd(), libc_sigkill(), false) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(e) => Err(e).or_call(|| "pidfd_send_signal SIGKILL to pid 1"),
+        }
+    }
+
+    /// Waits for pid 1's end, which is the end of every process of the cell (pid_namespaces(7)).
+    pub fn reap(&self) -> Result<()> {
+        let wait = || rustix::process::waitid(WaitId::PidFd(self.init_fd()), WaitIdOptions::EXITED);
+        rustix::io::retry_on_intr(wait)
+            .map(drop)
+            .or_call(|| "waitid pid 1")
+    }
+
+    fn init_fd(&self) -> BorrowedFd<'_> {
+        self.init.as_fd()
+    }
+
+    /// The steps that are being walked.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A failed step in the plan's own words.
+    fn failure(&self, step: usize, errno: i32, call: &str) -> Error {
+        let Some(planned) = self.plan.steps().get(step) else {
+            return Error::new(
+                Kind::Launch,
+                format!("step {step} of the plan: {call}: {}", strerror(errno)),
+            );
+        };
+        let errno_words = strerror(errno);
+        let error = match &planned.step {
+            Step::Execute { argv, .. } => {
+                let command = argv.first().map_or("", String::as_str);
+                let noent = rustix::io::Errno::NOENT.raw_os_error();
+                if errno == noent && call != "execve" {
+                    Error::new(
+                        Kind::CommandNotFound,
+                        format!(
+                            "{command:?} is there, but the interpreter or loader that it names is not"
+                        ),
+                    )
+                } else if errno == noent || errno == rustix::io::Errno::NOTDIR.raw_os_error() {
+                    Error::new(
+                        Kind::CommandNotFound,
+                        format!("{command:?} was not found in the image"),
+                    )
+                    .hint("a command without / is looked up in the image's PATH")
+                } else {
+                    Error::new(
+                        Kind::CommandNotExecutable,
+                        format!("cannot execute {command:?}: {errno_words}"),
+                    )
+                }
+            }
+            Step::BecomeUser { user, .. } if call.starts_with("look up") => Error::new(
+                Kind::Launch,
+                format!("user {user} is not known in the image: {call}"),
+            )
+            .hint("-u takes a name of the image's /etc/passwd, or a number"),
+            Step::ChangeDirectory { path } => Error::new(
+                Kind::Launch,
+                format!("cannot change to the working directory {path:?}: {errno_words}"),
+            ),
+            step => Error::new(
+                Kind::Launch,
+                format!("{}: {call}: {errno_words}", step.describe()),
+            ),
+        };
+        Error {
+            errno: Some(errno),
+            ..error
+        }
+    }
+}
+
+fn libc_sigkill() -> i32 {
+    rustix::process::Signal::KILL.as_raw()
+}

@@ -1,0 +1,281 @@
+//! Taking away: images, what nobody refers to, and how much there is.
+
+use super::layers::remover;
+use super::staging::{Staged, fresh};
+use super::{Ref, Store, files};
+use crate::error::{Error, Kind, Result};
+use crate::image::{DiffId, Digest};
+use crate::plan::IdMap;
+use rustix::fs::FlockOperation;
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What was taken away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Names.
+    pub untagged: Vec<String>,
+    /// Manifests, configs and layer blobs.
+    pub deleted: Vec<Digest>,
+    /// Bytes of blobs, and of files of unpacked layers.
+    pub bytes: u64,
+}
+
+/// How many things, and of how many bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+/// What the store holds: `system df`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Names, and the bytes of what they refer to.
+    pub images: Tally,
+    /// Blobs.
+    pub blobs: Tally,
+    /// Of those, the ones that no name refers to.
+    pub unused_blobs: Tally,
+    /// Unpacked layers, one for each map.
+    pub layers: Tally,
+    /// Of those, the ones that no name refers to.
+    pub unused_layers: Tally,
+    /// Of the layers, those that something holds now.
+    pub leased_layers: Tally,
+}
+
+/// Everything that names refer to.
+#[derive(Debug, Default)]
+struct Used {
+    blobs: BTreeSet<Digest>,
+    layers: BTreeSet<DiffId>,
+}
+
+/// An unpacked layer that is to go: nobody holds it, and nobody can take it meanwhile.
+struct Doomed {
+    map_name: String,
+    hex: String,
+    folder: OwnedFd,
+    bytes: u64,
+}
+
+impl Store {
+    /// What `refs` refer to. An image whose documents cannot be read refers to its manifest only.
+    fn used_by(&self, refs: &[Ref]) -> Used {
+        let mut used = Used::default();
+        for reference in refs {
+            used.blobs.insert(reference.manifest);
+            if let Ok(image) = self.image(reference) {
+                used.blobs.insert(image.manifest.config.digest);
+                used.blobs
+                    .extend(image.manifest.layers.iter().map(|l| l.digest));
+                used.layers.extend(&image.config.diff_ids);
+            }
+        }
+        used
+    }
+
+    /// Removes the name `name`, and, if no other name refers to them, the image's documents, blobs
+    /// and layers.
+    ///
+    /// Errors: `NotFound`; `Busy` when a running container holds a layer that would go: then
+    /// nothing was removed.
+    pub fn rmi(&self, name: &str, map: &IdMap) -> Result<Removed> {
+        let Some(target) = self.get_ref(name)? else {
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("no image is named {name:?}"),
+            ));
+        };
+        let mut others = self.refs()?;
+        others.retain(|r| r.name != name);
+        let (going, staying) = (self.used_by(&[target]), self.used_by(&others));
+        let layers = going.layers.difference(&staying.layers);
+        let doomed = self.doom(layers.copied(), true)?;
+        let mut removed = Removed::default();
+        // The name first: killed after this, nothing refers to what is left, and `gc` takes it.
+        if self.remove_ref(name)? {
+            removed.untagged.push(name.to_owned());
+        }
+        for digest in going.blobs.difference(&staying.blobs) {
+            if let Some(bytes) = self.remove_blob(digest)? {
+                removed.deleted.push(*digest);
+                removed.bytes = removed.bytes.saturating_add(bytes);
+            }
+        }
+        for layer in doomed {
+            removed.bytes = removed.bytes.saturating_add(layer.bytes);
+            self.remove_doomed(layer, map)?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes blobs and layers that no name refers to, and leftovers. Layers that something holds
+    /// stay.
+    pub fn gc(&self, map: &IdMap) -> Result<Removed> {
+        self.collect(map)?;
+        let used = self.used_by(&self.refs()?);
+        let mut removed = Removed::default();
+        for digest in self.all_blobs()? {
+            if !used.blobs.contains(&digest)
+                && let Some(bytes) = self.remove_blob(&digest)?
+            {
+                removed.deleted.push(digest);
+                removed.bytes = removed.bytes.saturating_add(bytes);
+            }
+        }
+        let unused: BTreeSet<DiffId> = self
+            .all_layers()?
+            .into_iter()
+            .map(|(_, diff_id)| diff_id)
+            .filter(|diff_id| !used.layers.contains(diff_id))
+            .collect();
+        for layer in self.doom(unused.into_iter(), false)? {
+            removed.bytes = removed.bytes.saturating_add(layer.bytes);
+            self.remove_doomed(layer, map)?;
+        }
+        Ok(removed)
+    }
+
+    /// What the store holds.
+    pub fn usage(&self) -> Result<Usage> {
+        let refs = self.refs()?;
+        let used = self.used_by(&refs);
+        let mut usage = Usage::default();
+        for entry in self.images()? {
+            usage.images.add(entry.size);
+        }
+        for digest in self.all_blobs()? {
+            let bytes = self.blob_size(&digest)?.unwrap_or(0);
+            usage.blobs.add(bytes);
+            if !used.blobs.contains(&digest) {
+                usage.unused_blobs.add(bytes);
+            }
+        }
+        for (map_name, diff_id) in self.all_layers()? {
+            let bytes = match self.layer(&map_name, &diff_id)? {
+                Some(held) => held.record.facts.size,
+                None => 0,
+            };
+            usage.layers.add(bytes);
+            if !used.layers.contains(&diff_id) {
+                usage.unused_layers.add(bytes);
+            }
+            let path = format!("layers/{map_name}/{}", diff_id.0.hex());
+            if let Some(folder) = files::open_folder(self.root(), &path)?
+                && !files::lock(folder.as_fd(), FlockOperation::NonBlockingLockExclusive)?
+            {
+                usage.leased_layers.add(bytes);
+            }
+        }
+        Ok(usage)
+    }
+
+    /// Every unpacked layer: its map's name and its diff id.
+    pub(super) fn all_layers(&self) -> Result<Vec<(String, DiffId)>> {
+        let mut all = Vec::new();
+        for map_name in self.map_names()? {
+            let Some(folder) = files::open_folder(self.root(), &format!("layers/{map_name}"))?
+            else {
+                continue;
+            };
+            for name in files::names(folder.as_fd())? {
+                let digest = std::str::from_utf8(&name).ok().and_then(Digest::from_hex);
+                if let Some(digest) = digest {
+                    all.push((map_name.clone(), DiffId(digest)));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Locks all unpacked forms of these layers for removal. One that is held is `Busy` where that
+    /// matters, else left out.
+    fn doom(&self, diff_ids: impl Iterator<Item = DiffId>, all: bool) -> Result<Vec<Doomed>> {
+        let maps = self.map_names()?;
+        let mut doomed = Vec::new();
+        for diff_id in diff_ids {
+            let hex = diff_id.0.hex();
+            for map_name in &maps {
+                let bytes = match self.layer(map_name, &diff_id)? {
+                    Some(held) => held.record.facts.size,
+                    None => 0,
+                };
+                let path = format!("layers/{map_name}/{hex}");
+                let Some(folder) = files::open_folder(self.root(), &path)? else {
+                    continue;
+                };
+                let lock = FlockOperation::NonBlockingLockExclusive;
+                if files::lock(folder.as_fd(), lock)? {
+                    doomed.push(Doomed {
+                        map_name: map_name.clone(),
+                        hex: hex.clone(),
+                        folder,
+                        bytes,
+                    });
+                } else if all {
+                    return Err(
+                        Error::new(Kind::Busy, format!("layer {} is in use", &hex[..12])).hint(
+                            "stop the containers that run the image (lazaret ps), then try again",
+                        ),
+                    );
+                }
+            }
+        }
+        Ok(doomed)
+    }
+
+    fn remove_doomed(&self, layer: Doomed, map: &IdMap) -> Result<()> {
+        // Without the record the layer is none, whatever happens to the rest.
+        files::unlink(layer.folder.as_fd(), "layer.json")?;
+        // The folder moves as a whole, its lock with it: what is in it may be another id's, and a
+        // folder of another's cannot be moved by itself.
+        let staged = self.stage_layer(layer)?;
+        staged.discard(&mut remover(map))
+    }
+
+    fn stage_layer(&self, layer: Doomed) -> Result<Staged> {
+        let from = self.folder(&format!("layers/{}", layer.map_name))?;
+        let staging = self.folder("staging")?;
+        let name = fresh(&layer.map_name);
+        files::rename(from.as_fd(), &layer.hex, staging.as_fd(), &name)?;
+        Ok(Staged {
+            staging,
+            name,
+            fd: layer.folder,
+        })
+    }
+
+    /// Removes what stands in the place of a layer that cannot be used, before it is made again.
+    /// Errors: `Busy` when somebody holds it.
+    pub(super) fn remove_layer(&self, map_name: &str, hex: &str, map: &IdMap) -> Result<()> {
+        let path = format!("layers/{map_name}/{hex}");
+        let Some(folder) = files::open_folder(self.root(), &path)? else {
+            return Ok(());
+        };
+        if !files::lock(folder.as_fd(), FlockOperation::NonBlockingLockExclusive)? {
+            return Err(Error::new(
+                Kind::Busy,
+                format!("layer {} is damaged and in use", &hex[..12]),
+            )
+            .hint("stop the containers that run the image (lazaret ps), then try again"));
+        }
+        let doomed = Doomed {
+            map_name: map_name.to_owned(),
+            hex: hex.to_owned(),
+            folder,
+            bytes: 0,
+        };
+        self.remove_doomed(doomed, map)
+    }
+}

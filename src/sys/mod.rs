@@ -1,0 +1,19 @@
+//! The only room with `unsafe`: system calls that nix and rustix lack, and the few places where
+//! memory of our own process must be touched.
+//!
+//! Every function is a safe wrapper whose safety argument stands beside its `unsafe` block.
+
+mod args;
+mod call;
+mod probe;
+pub mod probe_calls;
+mod process;
+
+pub use args::scrub_arguments_and_environment;
+pub use call::{
+    Filter, MountAttr, close_range, close_range_cloexec, close_range_from, default_signal,
+    install_filter, join_new_session_keyring, loopback_up, mount_setattr, open_pty_peer,
+    plain_personality, signal_pidfd,
+};
+pub use probe::landlock_abi;
+pub use process::{Cloned, Namespaces, SingleThread, clone3, execve, exit_now, fork};

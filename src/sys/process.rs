@@ -1,0 +1,152 @@
+//! Making processes: clone3, fork, execve, and the token that there is one thread.
+
+use crate::error::{Error, Kind, Result};
+use rustix::process::Pid;
+use std::ffi::CStr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Proof that this process has one thread. A clone of a process with several threads copies locks
+/// that nobody will release.
+#[derive(Debug, Clone, Copy)]
+pub struct SingleThread(());
+
+impl SingleThread {
+    /// Counts the threads: /proc/self/task has one folder for each (proc(5)), so its link count is
+    /// two more than their number.
+    pub fn check() -> Result<Self> {
+        let links = rustix::fs::stat("/proc/self/task")
+            .map_err(|e| {
+                Error::call("stat \"/proc/self/task\"", e.raw_os_error())
+                    .kind(Kind::Host)
+                    .hint("lazaret needs /proc mounted on the host")
+            })?
+            .st_nlink;
+        if links != 3 {
+            return Err(Error::new(
+                Kind::Launch,
+                format!(
+                    "the launching process has {} threads, not one",
+                    links.saturating_sub(2)
+                ),
+            ));
+        }
+        Ok(Self(()))
+    }
+}
+
+/// Which namespaces a clone makes (clone(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Namespaces {
+    /// CLONE_NEWNET as well as user, mount, pid, ipc, uts and cgroup, which are always made.
+    pub network: bool,
+}
+
+impl Namespaces {
+    fn flags(self) -> u64 {
+        let mut flags = libc::CLONE_NEWUSER
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWCGROUP;
+        if self.network {
+            flags |= libc::CLONE_NEWNET;
+        }
+        u64::from(flags.cast_unsigned())
+    }
+}
+
+/// Which side of a clone this is.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The caller: the child's pid here, and a pidfd of it.
+    Parent {
+        /// The child's pid in this pid namespace.
+        pid: Pid,
+        /// Refers to the child for ever (pidfd_open(2)).
+        pidfd: OwnedFd,
+    },
+    /// The child: pid 1 of its namespaces.
+    Child,
+}
+
+/// struct clone_args of clone3(2), version 0 (64 bytes).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+/// clone3(2) into new namespaces, with copied memory like fork. The child must not return from the
+/// function that called this; it ends with [`exit_now`] or [`execve`].
+pub fn clone3(_one: SingleThread, namespaces: Namespaces) -> rustix::io::Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let args = CloneArgs {
+        flags: namespaces.flags() | u64::from(libc::CLONE_PIDFD.cast_unsigned()),
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        ..CloneArgs::default()
+    };
+    // SAFETY: without CLONE_VM the child gets a copy of this memory, as with fork; there is one
+    // thread (the token), so no lock is held by somebody else; `args` is a valid clone_args.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    match answer {
+        -1 => Err(errno()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            let pid = i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .ok_or(rustix::io::Errno::INVAL)?;
+            // SAFETY: on success with CLONE_PIDFD the kernel stored a new fd that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent { pid, pidfd })
+        }
+    }
+}
+
+/// fork(2) through libc, so that its own bookkeeping fits the child and the child may start
+/// threads. `None` in the child.
+pub fn fork(_one: SingleThread) -> rustix::io::Result<Option<Pid>> {
+    // SAFETY: one thread (the token): the child's copy of every lock is free.
+    match unsafe { libc::fork() } {
+        -1 => Err(errno()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// execve(2); returns only on failure. `argv` and `envp` are given without their trailing null.
+pub fn execve(path: &CStr, argv: &[&CStr], envp: &[&CStr]) -> rustix::io::Errno {
+    let terminated = |list: &[&CStr]| -> Vec<*const libc::c_char> {
+        list.iter()
+            .map(|s| s.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let (argv, envp) = (terminated(argv), terminated(envp));
+    // SAFETY: both arrays are null-terminated and every string outlives the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    errno()
+}
+
+/// _exit(2): no destructors, no atexit; how every forked child of ours ends.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// errno of the last failed libc call of this thread.
+pub(super) fn errno() -> rustix::io::Errno {
+    let raw = std::io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO);
+    rustix::io::Errno::from_raw_os_error(raw)
+}

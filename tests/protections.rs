@@ -1,0 +1,617 @@
+//! Every protection, taken away once: with it the hostile program says `held`, without it
+//! `ESCAPED`. A row that is not red without its protection proves nothing, and fails.
+//!
+//! The plan is the default cell's, made by the product's own code, less one step. Where two
+//! protections hold one property, the other one is absent on both sides (`beside`). A launch needs
+//! a process of one thread, so this file has no libtest harness: it runs itself again as the
+//! launcher (`--cell ROW held|gone FOLDER ...`), as an ordinary user if it is root.
+//!
+//! Not here, because no single step can be taken away or nothing shows it: the user, mount, pid,
+//! ipc, uts and cgroup namespaces (one clone, `tests/hostile_cell.rs`); PrivateMounts (the kernel makes
+//! mounts of a less privileged namespace slaves); DieWithSupervisor (pid 1 also watches its socket).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test without harness prints its own lines, and fails by panicking"
+)]
+
+#[path = "protections/scene.rs"]
+mod scene;
+mod support;
+#[path = "protections/worker.rs"]
+mod worker;
+
+use lazaret::plan::{
+    Bind, Ground, IdMap, IdRange, Lower, Masks, Plan, Planned, Resource, Step, build,
+};
+use lazaret::policy::{Granted, Grants, IdMapKind, Network, Origin, VerifyMode};
+use lazaret::{container, sandbox, sys};
+use scene::Scene;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Subordinate ids for the rows that need a range.
+const RANGE: u32 = 500_000;
+const HOST_NAME: &str = "a-cell";
+
+/// What becomes of a step; `None` takes it away.
+type Change = fn(Step) -> Option<Step>;
+
+struct Row {
+    /// The protection.
+    name: &'static str,
+    /// The program, and its arguments after what the scene gives it.
+    program: &'static str,
+    args: &'static [&'static str],
+    /// Other protections of the same property: absent both times.
+    beside: &'static [Change],
+    /// The protection: absent the second time.
+    gone: &'static [Change],
+    /// What the machine must have.
+    needs: &'static [&'static str],
+}
+
+const fn row(name: &'static str, program: &'static str, gone: &'static [Change]) -> Row {
+    Row {
+        name,
+        program,
+        args: &[],
+        beside: &[],
+        gone,
+        needs: &["userns", "overlay"],
+    }
+}
+
+macro_rules! without {
+    ($($name:ident: $step:pat,)*) => {
+        $(fn $name(step: Step) -> Option<Step> {
+            (!matches!(step, $step)).then_some(step)
+        })*
+    };
+}
+
+without! {
+    seccomp: Step::Seccomp(_),
+    landlock: Step::Landlock { .. },
+    close_inherited: Step::CloseInherited,
+    close_files: Step::CloseFiles,
+    plain_process: Step::PlainProcess,
+    scrub: Step::ScrubMemory,
+    undumpable: Step::Undumpable,
+    keyring: Step::JoinKeyring,
+    pivot: Step::Pivot,
+    hostname: Step::SetHostname { .. },
+    confine_init: Step::ConfineInit { .. },
+    bound: Step::BoundCapabilities { .. },
+    no_new_privileges: Step::NoNewPrivileges,
+    set_capabilities: Step::SetCapabilities { .. },
+    become_user: Step::BecomeUser { .. },
+    session: Step::NewSession(_),
+    loopback: Step::LoopbackUp,
+}
+
+/// The host's network, whose lo is up and not ours to touch.
+fn network(step: Step) -> Option<Step> {
+    match loopback(step)? {
+        Step::Clone { .. } => Some(Step::Clone { network: false }),
+        step => Some(step),
+    }
+}
+
+fn masks(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::MountProc(masks) => Step::MountProc(Masks {
+            hidden: Vec::new(),
+            hidden_folders: Vec::new(),
+            ..masks
+        }),
+        step => step,
+    })
+}
+
+fn read_only_settings(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::MountProc(masks) => Step::MountProc(Masks {
+            read_only: Vec::new(),
+            ..masks
+        }),
+        step => step,
+    })
+}
+
+fn limit(step: Step, resource: Resource) -> Option<Step> {
+    Some(match step {
+        Step::SetRlimits(limits) => Step::SetRlimits(
+            limits
+                .into_iter()
+                .filter(|l| l.resource != resource)
+                .collect(),
+        ),
+        step => step,
+    })
+}
+
+fn core_limit(step: Step) -> Option<Step> {
+    limit(step, Resource::Core)
+}
+
+fn process_limit(step: Step) -> Option<Step> {
+    limit(step, Resource::Processes)
+}
+
+fn file_limit(step: Step) -> Option<Step> {
+    limit(step, Resource::Files)
+}
+
+/// The plan's limit is never above the caller's own, which may be as low as it likes: a lower one
+/// shows the same step.
+fn few_files(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::SetRlimits(mut limits) => {
+            for limit in &mut limits {
+                if limit.resource == Resource::Files {
+                    limit.value = 1000;
+                }
+            }
+            Step::SetRlimits(limits)
+        }
+        step => step,
+    })
+}
+
+fn image_groups(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::BecomeUser { user, .. } => Step::BecomeUser {
+            user,
+            set_groups: false,
+        },
+        step => step,
+    })
+}
+
+fn clear_groups(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::BecomeContainerRoot { .. } => Step::BecomeContainerRoot {
+            clear_groups: false,
+        },
+        step => step,
+    })
+}
+
+/// A node whose number is not its name's: what a host's /dev could hold instead.
+fn wrong_node(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::MountDev {
+            mut nodes,
+            terminal_group,
+        } => {
+            nodes.push(Bind {
+                name: "kmsg".to_owned(),
+                major: 1,
+                minor: 3,
+            });
+            Step::MountDev {
+                nodes,
+                terminal_group,
+            }
+        }
+        step => step,
+    })
+}
+
+const RANGED: &[&str] = &["userns", "overlay", "root"];
+const LANDLOCKED: &[&str] = &["userns", "overlay", "landlock"];
+
+fn rows() -> Vec<Row> {
+    vec![
+        row("network namespace", "tcp", &[network]),
+        Row {
+            beside: &[landlock],
+            ..row(
+                "network namespace: abstract sockets",
+                "abstract",
+                &[network],
+            )
+        },
+        Row {
+            beside: &[network],
+            needs: &["userns", "overlay", "landlock-6"],
+            ..row("Landlock scope: abstract sockets", "abstract", &[landlock])
+        },
+        Row {
+            beside: &[close_files],
+            ..row("inherited fds: closed by pid 1", "fds", &[close_inherited])
+        },
+        Row {
+            beside: &[close_inherited],
+            ..row("inherited fds: closed at exec", "fds", &[close_files])
+        },
+        row("umask and personality", "inherited", &[plain_process]),
+        row("pid 1's arguments scrubbed", "init_args", &[scrub]),
+        row("pid 1 not dumpable", "init_files", &[undumpable]),
+        row("pid 1 confined", "init_powers", &[confine_init]),
+        Row {
+            beside: &[seccomp],
+            ..row("session keyring of its own", "keyring", &[keyring])
+        },
+        row("/proc masked", "proc_masks", &[masks]),
+        row("/proc/sys read-only", "proc_sys", &[read_only_settings]),
+        row("pivot", "host_file", &[pivot]),
+        row("host name", "hostname", &[hostname]),
+        row("session of its own", "outsiders", &[session]),
+        Row {
+            needs: &["userns", "overlay", "landlock-5"],
+            ..row("Landlock: devices", "device_ioctl", &[landlock])
+        },
+        Row {
+            beside: &[seccomp],
+            needs: LANDLOCKED,
+            ..row("Landlock: making devices", "whiteout", &[landlock])
+        },
+        Row {
+            beside: &[seccomp, bound, set_capabilities],
+            args: &["old"],
+            needs: LANDLOCKED,
+            ..row("Landlock: mounts", "mounts", &[landlock])
+        },
+        Row {
+            needs: LANDLOCKED,
+            ..row(
+                "Landlock: the host's program",
+                "/proc/self/exe",
+                &[landlock],
+            )
+        },
+        row("limit: core", "core", &[core_limit]),
+        Row {
+            args: &["700"],
+            ..row("limit: processes", "forks", &[process_limit])
+        },
+        Row {
+            args: &["2000"],
+            beside: &[few_files],
+            ..row("limit: descriptors", "files_open", &[file_limit])
+        },
+        row("bounding set and securebits", "powers", &[bound]),
+        Row {
+            beside: &[bound],
+            args: &["effective"],
+            ..row("capabilities dropped", "powers", &[set_capabilities])
+        },
+        Row {
+            beside: &[landlock, seccomp],
+            ..row("no_new_privs", "new_privileges", &[no_new_privileges])
+        },
+        row("seccomp: io_uring", "io_uring", &[seccomp]),
+        row("seccomp: namespaces", "new_namespaces", &[seccomp]),
+        row("seccomp: ptrace", "ptrace", &[seccomp]),
+        row("seccomp: i386 and x32", "other_entry", &[seccomp]),
+        row("seccomp: terminal requests", "terminal", &[seccomp]),
+        row("seccomp: socket families", "sockets", &[seccomp]),
+        row("seccomp: kernel calls", "kernel_calls", &[seccomp]),
+        row("seccomp: RLIMIT_CORE stays", "core", &[seccomp]),
+        Row {
+            beside: &[landlock],
+            ..row("seccomp: making devices", "whiteout", &[seccomp])
+        },
+        Row {
+            beside: &[landlock, bound, set_capabilities],
+            ..row("seccomp: mounts", "mounts", &[seccomp])
+        },
+        Row {
+            beside: &[image_groups],
+            needs: RANGED,
+            ..row("supplementary groups cleared", "groups", &[clear_groups])
+        },
+        Row {
+            args: &["1000"],
+            needs: RANGED,
+            ..row("USER", "user", &[become_user])
+        },
+    ]
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("--cell") => cell(&args[1..]),
+        Some("--worker") => worker::run(&args[1..]),
+        // What /proc/self/exe is, until the payload's exec (CVE-2019-5736).
+        Some("--inside") => {
+            println!("ESCAPED: the host's program runs inside");
+            ExitCode::from(1)
+        }
+        Some("--list") => {
+            for row in rows() {
+                println!("{}: test", row.name);
+            }
+            ExitCode::SUCCESS
+        }
+        // Flags of the harness that this is not; `--test-threads 2` is no filter.
+        _ => table(
+            args.iter()
+                .find(|arg| !arg.starts_with('-') && arg.parse::<u32>().is_err()),
+        ),
+    }
+}
+
+fn table(filter: Option<&String>) -> ExitCode {
+    let chosen: Vec<Row> = rows()
+        .into_iter()
+        .filter(|row| filter.is_none_or(|f| row.name.contains(f.as_str())))
+        .filter(|row| {
+            let test = format!("protections::{}", row.name);
+            row.needs.iter().all(|need| support::have(&test, need))
+        })
+        .collect();
+    if chosen.is_empty() {
+        println!("test result: ok. 0 passed; 0 failed");
+        return ExitCode::SUCCESS;
+    }
+    let scene = Scene::new();
+    let mut failed = 0;
+    for row in &chosen {
+        let verdict = judge(&scene, row);
+        let said = verdict.as_ref().unwrap_or_else(|why| {
+            failed += 1;
+            why
+        });
+        let word = if verdict.is_ok() { "ok" } else { "FAILED" };
+        println!("test {} ... {word} ({said})", row.name);
+    }
+    if filter.is_none() {
+        match refuses_a_wrong_node(&scene) {
+            Ok(()) => println!("test a device node that is another device ... ok (refused)"),
+            Err(why) => {
+                failed += 1;
+                println!("test a device node that is another device ... FAILED ({why})");
+            }
+        }
+    }
+    if filter.is_none() && support::have("protections::worker", "landlock") {
+        for name in worker::ATTEMPTS {
+            match worker::judge(&scene, name) {
+                Ok(said) => println!("test worker: {name} ... ok ({said})"),
+                Err(why) => {
+                    failed += 1;
+                    println!("test worker: {name} ... FAILED ({why})");
+                }
+            }
+        }
+    }
+    let passed = chosen.len().saturating_sub(failed);
+    println!("\ntest result: {passed} passed; {failed} failed");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// The way out that the program found without the protection, or what is wrong with the row.
+fn judge(scene: &Scene, row: &Row) -> Result<String, String> {
+    let with = scene.run(row, "held");
+    // The host's program cannot say anything where it is not executed.
+    let refused = row.program.starts_with('/') && with.status.code() == Some(126);
+    if !(refused || last_line(&with) == "held" && with.status.code() == Some(0)) {
+        return Err(format!("with it: {}", words(&with)));
+    }
+    let without = scene.run(row, "gone");
+    // Without a session step nobody connects the program's streams; its exit code remains.
+    let silent = row.name == "session of its own" && without.status.code() == Some(1);
+    let line = last_line(&without);
+    match line.strip_prefix("ESCAPED: ") {
+        Some(how) if without.status.code() == Some(1) => Ok(format!("without it: {how}")),
+        _ if silent && line.is_empty() => Ok("without it: exit code 1".to_owned()),
+        _ => Err(format!("without it: {}", words(&without))),
+    }
+}
+
+fn last_line(output: &std::process::Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().last().unwrap_or_default().to_owned()
+}
+
+fn words(output: &std::process::Output) -> String {
+    format!(
+        "{}, stdout {:?}, stderr {:?}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The launcher: a process of one thread with something to lose.
+fn cell(args: &[String]) -> ExitCode {
+    match launch(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let text = format!("{error} {:?} {:?}\n", error.detail, error.hint);
+            std::io::stderr().write_all(text.as_bytes()).unwrap();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn launch(args: &[String]) -> lazaret::error::Result<u8> {
+    let [name, which, folder, rest @ ..] = args else {
+        panic!("--cell ROW held|gone FOLDER ARG...");
+    };
+    let rows = rows();
+    let wrong = Row {
+        beside: &[wrong_node],
+        ..row("wrong node", "fds", &[])
+    };
+    let row = rows
+        .iter()
+        .chain([&wrong])
+        .find(|row| row.name == name)
+        .expect("a row of that name");
+    let folder = Path::new(folder);
+    if row.needs.contains(&"root") {
+        // adm and audio, say: groups that a login has.
+        let groups = [4, 29].map(rustix::process::Gid::from_raw);
+        rustix::thread::set_thread_groups(&groups).unwrap();
+    }
+    be_odd();
+    leak_a_file(&folder.join("secret"));
+    give_a_key();
+    let mut argv = vec![
+        folder
+            .join("programs")
+            .join(row.program)
+            .to_str()
+            .unwrap()
+            .to_owned(),
+    ];
+    argv.extend_from_slice(rest);
+    let mut plan = default_plan(row, folder, argv);
+    let mut changes = row.beside.to_vec();
+    if which == "gone" {
+        changes.extend_from_slice(row.gone);
+    }
+    for change in changes {
+        let before = plan.steps().to_vec();
+        let steps: Vec<Planned> = before
+            .iter()
+            .filter_map(|planned| {
+                Some(Planned {
+                    step: change(planned.step.clone())?,
+                    ..planned.clone()
+                })
+            })
+            .collect();
+        assert_ne!(steps, before, "the plan has no such step");
+        plan = Plan::new(steps);
+    }
+    let one = sys::SingleThread::check()?;
+    let signals = container::supervise::Signals::take()?;
+    let mut running = sandbox::spawn(sandbox::prepare(plan, false)?, one)?;
+    Ok(container::supervise::supervise(&mut running, &signals)?
+        .how
+        .exit_code())
+}
+
+/// The default cell's plan, without the check of layers, which have no record here.
+fn default_plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
+    fn granted<T>(value: T) -> Granted<T> {
+        Granted {
+            value,
+            origin: Origin::Always("test"),
+        }
+    }
+    let ranged = row.needs.contains(&"root");
+    let nodes = ["null", "zero", "full", "random", "urandom", "tty"];
+    let grants = Grants {
+        id_map: granted(if ranged {
+            IdMapKind::Range
+        } else {
+            IdMapKind::Single
+        }),
+        network: granted(Network::None),
+        caps: granted(Vec::new()),
+        syscalls: granted("default".to_owned()),
+        devices: granted(nodes.map(str::to_owned).to_vec()),
+        env: Vec::new(),
+        argv: granted(argv),
+        workdir: granted("/".to_owned()),
+        user: granted(if row.program == "user" {
+            "1000:1000".to_owned()
+        } else {
+            String::new()
+        }),
+        hostname: granted(HOST_NAME.to_owned()),
+        read_only: granted(false),
+        ephemeral: granted(true),
+        tmp: granted(64 << 20),
+        tmpfs: Vec::new(),
+        pids: granted(512),
+        timeout: None,
+        verify: granted(VerifyMode::Stat),
+        tty: false,
+        interactive: false,
+        downgrades: Vec::new(),
+    };
+    let range = IdRange {
+        inside: 0,
+        outside: RANGE,
+        count: 65_536,
+    };
+    let id_map = if ranged {
+        IdMap::Range {
+            uid: range,
+            gid: range,
+            helpers: false,
+        }
+    } else {
+        IdMap::Single {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    };
+    let ground = Ground {
+        lowers: vec![Lower {
+            path: folder.join("layer"),
+            list: PathBuf::new(),
+            list_sha256: String::new(),
+            stat: PathBuf::new(),
+        }],
+        disk: None,
+        id_map,
+        landlock_abi: landlock_abi(),
+    };
+    let plan = build(&grants, &ground).unwrap();
+    let steps = plan.steps().iter();
+    let unchecked = steps.filter(|planned| !matches!(planned.step, Step::CheckLayers { .. }));
+    Plan::new(unchecked.cloned().collect())
+}
+
+/// This kernel's Landlock ABI (landlock_create_ruleset(2), LANDLOCK_CREATE_RULESET_VERSION).
+fn landlock_abi() -> u32 {
+    let (none, version) = (std::ptr::null::<u8>(), 1);
+    // SAFETY: with the version flag the kernel takes neither attributes nor size.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, version) };
+    u32::try_from(abi).unwrap_or(0)
+}
+
+/// A descriptor of a host file that survives exec: a caller's carelessness.
+fn leak_a_file(path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    let copy = rustix::io::dup(&file).unwrap();
+    std::mem::forget(copy);
+}
+
+/// A caller who closes its files to others, and is being debugged.
+fn be_odd() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // SAFETY: ADDR_NO_RANDOMIZE takes effect on later execs only.
+    unsafe { libc::personality(0x0004_0000) };
+}
+
+/// A session keyring with a key, as logins make.
+fn give_a_key() {
+    sys::join_new_session_keyring().unwrap();
+    // SAFETY: the strings are NUL-terminated and outlive the call; -3 is the session keyring.
+    let key = unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"user".as_ptr(),
+            c"lazaret-secret".as_ptr(),
+            c"hunter2".as_ptr(),
+            7,
+            -3,
+        )
+    };
+    assert!(key > 0, "add_key: {}", std::io::Error::last_os_error());
+}
+
+/// Not a step, but a check inside one: a node of the host's /dev that is not what its name says.
+fn refuses_a_wrong_node(scene: &Scene) -> Result<(), String> {
+    let mut row = row("wrong node", "fds", &[]);
+    row.beside = &[wrong_node];
+    let output = scene.run(&row, "held");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() == Some(125) && said.contains("not the device") {
+        true => Ok(()),
+        false => Err(words(&output)),
+    }
+}

@@ -1,0 +1,146 @@
+//! `run --dry-run`: the plan as data, in the order in which it is walked, each step with its origin.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+mod support;
+
+use serde_json::Value;
+use support::{Home, Image, need};
+
+/// The default cell. A step that moves, comes or goes changes what a cell is: read the theory of
+/// operation in `src/sandbox/mod.rs` before changing this list.
+const DEFAULT: &[&str] = &[
+    "supervisor clone",
+    "init close_inherited",
+    "init plain_process",
+    "init map_ids",
+    "init open_layers",
+    "init become_container_root",
+    "init die_with_supervisor",
+    "init scrub_memory",
+    "init undumpable",
+    "init join_keyring",
+    "init check_layers",
+    "verifier loopback_up",
+    "init private_mounts",
+    "init mount_memory",
+    "init mount_root",
+    "init mount_dev",
+    "init mount_shared",
+    "init mount_shared",
+    "init mount_proc",
+    "init write_file",
+    "init write_file",
+    "init write_file",
+    "init pivot",
+    "init set_hostname",
+    "init landlock",
+    "init start_payload",
+    "init confine_init",
+    "payload new_session",
+    "payload set_rlimits",
+    "payload bound_capabilities",
+    "payload become_user",
+    "payload change_directory",
+    "payload set_capabilities",
+    "payload no_new_privileges",
+    "payload close_files",
+    "payload wait_for_go",
+    "payload seccomp",
+    "payload execute",
+    "supervisor supervise",
+];
+
+fn plan(home: &Home, args: &[&str]) -> Vec<Value> {
+    let mut line = vec!["run", "--dry-run", "--format", "json"];
+    line.extend(args);
+    let ran = home.lazaret(line).run().ok();
+    serde_json::from_slice(&ran.stdout).unwrap_or_else(|e| panic!("{e}\n{ran}"))
+}
+
+/// `actor step`, as the JSON names them.
+fn named(step: &Value) -> String {
+    let what = step
+        .as_object()
+        .unwrap()
+        .keys()
+        .find(|key| *key != "actor" && *key != "origin")
+        .unwrap();
+    format!("{} {what}", step["actor"].as_str().unwrap())
+}
+
+#[test]
+fn the_default_cell_is_this_plan() {
+    need!("userns", "overlay", "landlock");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let steps = plan(&home, &["--rm", &image, "true"]);
+    let names: Vec<String> = steps.iter().map(named).collect();
+    assert_eq!(names, DEFAULT);
+    for step in &steps {
+        assert!(
+            step["origin"].is_object(),
+            "where does it come from? {step}"
+        );
+    }
+    // The same question has the same answer.
+    assert_eq!(plan(&home, &["--rm", &image, "true"]), steps);
+}
+
+#[test]
+fn a_dry_run_does_nothing() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    home.lazaret([
+        "run",
+        "--dry-run",
+        "--name",
+        "dry",
+        &image,
+        "echo",
+        "it ran",
+    ])
+    .run()
+    .ok()
+    .says("payload")
+    .does_not_say("it ran\n");
+    assert!(support::list(&home.store().join("containers")).is_empty());
+    home.clean();
+}
+
+#[test]
+fn flags_show_up_with_their_origin() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let args = [
+        "--rm",
+        "--read-only",
+        "--tmpfs",
+        "/scratch",
+        "--hostname",
+        "station",
+        "-w",
+        "/tmp",
+        "-e",
+        "A=b",
+        "--timeout",
+        "9s",
+        &image,
+        "true",
+    ];
+    let ran = home
+        .lazaret(["run", "--dry-run"].iter().chain(&args))
+        .run()
+        .ok();
+    let text = ran.out();
+    for flag in ["--read-only", "--tmpfs", "--hostname", "-w", "--timeout"] {
+        assert!(
+            text.contains(&format!("flag {flag}")),
+            "no origin {flag}\n{ran}"
+        );
+    }
+    for value in ["station", "/scratch"] {
+        assert!(text.contains(value), "no {value}\n{ran}");
+    }
+}
