@@ -90,15 +90,15 @@ without! {
     set_capabilities: Step::SetCapabilities { .. },
     become_user: Step::BecomeUser { .. },
     session: Step::NewSession(_),
-    loopback: Step::LoopbackUp,
 }
 
 /// The host's network, whose lo is up and not ours to touch.
 fn network(step: Step) -> Option<Step> {
-    match loopback(step)? {
-        Step::Clone { .. } => Some(Step::Clone { network: false }),
-        step => Some(step),
-    }
+    let network = matches!(
+        step,
+        Step::MakeNetwork | Step::JoinNetwork | Step::LoopbackUp
+    );
+    (!network).then_some(step)
 }
 
 fn masks(step: Step) -> Option<Step> {

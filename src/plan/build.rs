@@ -80,8 +80,8 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     // Before anything else: nothing of the caller's comes along, and nothing outlives it.
     add(
         Supervisor,
-        Step::Clone { network: true },
-        &grants.network.origin,
+        Step::Clone,
+        &Origin::Always("every namespace is the cell's own"),
     );
     add(
         Init,
@@ -141,6 +141,8 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         &grants.verify.origin,
     );
 
+    // First, because pid 1 waits for it; the checks of a small image take less time than this.
+    add(Verifier, Step::MakeNetwork, &grants.network.origin);
     add(Verifier, Step::LoopbackUp, &grants.network.origin);
 
     add(
@@ -270,6 +272,7 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::SetHostname { name: host.clone() },
         &grants.hostname.origin,
     );
+    add(Init, Step::JoinNetwork, &grants.network.origin);
     // After the last mount, because a Landlock domain refuses all of them; before the payload, so
     // that everything in the cell shares the one domain. Device ioctls only where terminals are.
     let abi = ground.landlock_abi;

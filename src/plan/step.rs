@@ -185,8 +185,8 @@ pub enum Resource {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// clone3 into new user, mount, pid, ipc, uts and cgroup namespaces, and a network one.
-    Clone { network: bool },
+    /// clone3 into new user, mount, pid, ipc, uts and cgroup namespaces.
+    Clone,
     /// Say who ids inside are outside.
     MapIds(IdMap),
     /// Close every inherited fd but the ones that the launch needs.
@@ -238,6 +238,11 @@ pub enum Step {
     Pivot,
     /// The host name.
     SetHostname { name: String },
+    /// unshare(2) CLONE_NEWNET, by the verifier, beside the mounts: it is the dearest of the
+    /// namespaces, and pid 1 needs it only before it starts the payload.
+    MakeNetwork,
+    /// Join the network namespace that the verifier made; without one there is no payload.
+    JoinNetwork,
     /// lo up; there is no other interface.
     LoopbackUp,
     /// Landlock and its scopes, for everything in the cell.
@@ -321,7 +326,7 @@ impl Step {
     /// The step's short name, for timings.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Clone { .. } => "  clone",
+            Self::Clone => "  clone",
             Self::MapIds(_) => "  map ids",
             Self::CloseInherited => "  close inherited fds",
             Self::PlainProcess => "  plain process",
@@ -345,6 +350,8 @@ impl Step {
             Self::ReadOnlyRoot => "  read-only /",
             Self::Pivot => "  pivot",
             Self::SetHostname { .. } => "  hostname",
+            Self::MakeNetwork => "  make the network",
+            Self::JoinNetwork => "  join the network",
             Self::LoopbackUp => "  lo up",
             Self::Landlock { .. } => "  Landlock",
             Self::StartPayload => "  fork the payload",
@@ -374,11 +381,9 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Clone { network } => write!(
-                f,
-                "clone into new user, mount, pid, ipc, uts{} cgroup namespaces",
-                if *network { ", network and" } else { " and" }
-            ),
+            Self::Clone => {
+                f.write_str("clone into new user, mount, pid, ipc, uts and cgroup namespaces")
+            }
             Self::MapIds(IdMap::Single { uid, gid }) => {
                 write!(
                     f,
@@ -456,6 +461,10 @@ impl fmt::Display for Step {
             Self::ReadOnlyRoot => f.write_str("make / read-only"),
             Self::Pivot => f.write_str("pivot into the new root and drop the host's"),
             Self::SetHostname { name } => write!(f, "set the host name {name:?}"),
+            Self::MakeNetwork => f.write_str("make a network namespace"),
+            Self::JoinNetwork => {
+                f.write_str("join the verifier's network namespace and leave the host's")
+            }
             Self::LoopbackUp => f.write_str("bring lo up; no other interface exists"),
             Self::Landlock {
                 abi,

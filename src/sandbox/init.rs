@@ -1,7 +1,7 @@
 //! pid 1 of the cell: walks its steps in the plan's order, starts the payload, gives up what it no
 //! longer needs, then reaps until the payload ends.
 
-use super::launch::Launch;
+use super::launch::{Launch, records_socket};
 use super::wire::{At, Fault, Received, Record, receive, send};
 use super::{landlock, mounts, payload, verifier};
 use crate::plan::{Actor, IdMap, Stdio, Step, Upper};
@@ -22,6 +22,8 @@ struct State {
     memory: Option<OwnedFd>,
     root: Option<OwnedFd>,
     verifier: Option<Pid>,
+    /// Where the verifier's network namespace comes from.
+    network: Option<OwnedFd>,
     checking: bool,
     payload: Option<Pid>,
     go: Option<OwnedFd>,
@@ -138,7 +140,9 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             .at("keyctl join session"),
         Step::CheckLayers { mode } => {
             state.checking = true;
-            state.verifier = Some(verifier::start(launch, &state.lowers, *mode, one)?);
+            let (ours, theirs) = records_socket().at("socketpair")?;
+            state.verifier = Some(verifier::start(launch, &state.lowers, *mode, theirs, one)?);
+            state.network = Some(ours);
             Ok(())
         }
         Step::PrivateMounts => private_mounts(),
@@ -174,7 +178,7 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
         Step::SetHostname { name } => {
             rustix::system::sethostname(name.as_bytes()).at("sethostname")
         }
-        Step::LoopbackUp => sys::loopback_up().at("ioctl SIOCSIFFLAGS lo"),
+        Step::JoinNetwork => join_network(state),
         Step::Landlock {
             abi,
             rules,
@@ -306,6 +310,32 @@ pub(super) fn become_container_root(clear_groups: bool) -> Done {
     }
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at("setresgid 0")?;
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at("setresuid 0")
+}
+
+/// Leaves the host's network for the namespace that the verifier made.
+fn join_network(state: &mut State) -> Done {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    let from = state.network.take().ok_or(out_of_order("no verifier"))?;
+    match receive(from.as_fd(), false).at("recvmsg from the verifier")? {
+        Received::Record(Record::Network, fds) => match fds.first() {
+            Some(network) => {
+                move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+                    .at("setns CLONE_NEWNET")
+            }
+            None => Err(Fault {
+                errno: Errno::BADF,
+                call: "wait for the network namespace",
+            }),
+        },
+        Received::Record(Record::Failed { errno, .. }, _) => Err(Fault {
+            errno: Errno::from_raw_os_error(errno),
+            call: "unshare CLONE_NEWNET",
+        }),
+        _ => Err(Fault {
+            errno: Errno::PIPE,
+            call: "wait for the network namespace",
+        }),
+    }
 }
 
 fn start_payload(launch: &Launch, state: &mut State, one: SingleThread) -> Done {

@@ -84,14 +84,14 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).or_call(|| "pipe2")
 }
 
-fn records_socket() -> Result<(OwnedFd, OwnedFd)> {
+/// A pair of sockets for records.
+pub(super) fn records_socket() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC,
         None,
     )
-    .or_call(|| "socketpair")
 }
 
 fn c_strings(texts: impl Iterator<Item = String>, what: &str) -> Result<Vec<CString>> {
@@ -193,7 +193,8 @@ pub fn prepare(plan: Plan, timings: bool) -> Result<Launch> {
         let (read, write) = pipe()?;
         (child.input, streams.input) = (Some(read), Some(write));
     }
-    let (control, payload, report) = (records_socket()?, records_socket()?, pipe()?);
+    let socket = || records_socket().or_call(|| "socketpair");
+    let (control, payload, report) = (socket()?, socket()?, pipe()?);
     Ok(Launch {
         init_filter,
         payload_filter,

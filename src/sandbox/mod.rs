@@ -11,8 +11,9 @@
 //!   its steps of the plan: closes what it inherited, becomes container root, mounts, pivots,
 //!   enters the Landlock domain, forks the payload, gives everything up, and reaps. When it ends,
 //!   the kernel kills everything else inside.
-//! * The **verifier** is forked by init before the mounts and checks the unpacked layers against
-//!   their record while the mounts are made.
+//! * The **verifier** is forked by init before the mounts. While they are made it makes the network
+//!   namespace, which init joins before it starts the payload, and checks the unpacked layers
+//!   against their record.
 //! * The **payload** is forked by init inside the Landlock domain. It gives up its rights one by one,
 //!   waits until the verifier agreed and init is confined, installs seccomp, and becomes the
 //!   command.

@@ -56,18 +56,15 @@ pub enum Told {
 /// Starts `launch`. SIGCHLD is put back to its default first: a caller that ignores it would have
 /// the kernel throw every exit status away, here and in pid 1 (wait(2)). The token says that this process has one thread.
 pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
-    let mut network = true;
-    let mut map = None;
-    for planned in launch.plan.steps() {
-        match &planned.step {
-            Step::Clone { network: n } => network = *n,
-            Step::MapIds(m) => map = Some(m.clone()),
-            _ => {}
-        }
-    }
+    let map = launch.plan.steps().iter().find_map(|p| match &p.step {
+        Step::MapIds(map) => Some(map.clone()),
+        _ => None,
+    });
     let map = map.ok_or_else(|| Error::new(Kind::Launch, "the plan maps no ids"))?;
     sys::default_signal(libc::SIGCHLD).or_call(|| "sigaction SIGCHLD")?;
-    let (pid, init) = match sys::clone3(one, Namespaces { network }).map_err(no_clone)? {
+    // The network namespace is the verifier's to make (Step::MakeNetwork).
+    let without = Namespaces { network: false };
+    let (pid, init) = match sys::clone3(one, without).map_err(no_clone)? {
         Cloned::Child => init::run(launch, one),
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
@@ -109,7 +106,11 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
 
 /// What a failed clone means for a person.
 pub(super) fn no_clone(errno: rustix::io::Errno) -> Error {
-    let error = Error::call("clone3 into new namespaces", errno.raw_os_error()).kind(Kind::Host);
+    no_namespace("clone3 into new namespaces", errno)
+}
+
+fn no_namespace(call: &str, errno: rustix::io::Errno) -> Error {
+    let error = Error::call(call, errno.raw_os_error()).kind(Kind::Host);
     match errno {
         rustix::io::Errno::PERM => error.hint(
             "unprivileged user namespaces are off: see `lazaret doctor` for the setting that allows them",
@@ -191,7 +192,7 @@ impl Running {
             Received::Record(Record::Failed { step, errno, call }, _) => {
                 Told::Failed(self.failure(step, errno, &call))
             }
-            Received::Record(Record::Mapped, _) => {
+            Received::Record(Record::Mapped | Record::Network, _) => {
                 return Err(Error::new(Kind::Launch, "pid 1 broke the protocol"));
             }
         })
@@ -308,6 +309,9 @@ impl Running {
                 format!("user {user} is not known in the image: {call}"),
             )
             .hint("-u takes a name of the image's /etc/passwd, or a number"),
+            Step::JoinNetwork if call.starts_with("unshare") => {
+                no_namespace(call, rustix::io::Errno::from_raw_os_error(errno))
+            }
             Step::ChangeDirectory { path } => Error::new(
                 Kind::Launch,
                 format!("cannot change to the working directory {path:?}: {errno_words}"),

@@ -7,14 +7,14 @@
 use super::check::{self, Outcome};
 use super::launch::Launch;
 use super::mounts::write_all;
-use super::wire::{At, Fault};
+use super::wire::{At, Fault, Record, send};
 use crate::plan::{Actor, Step, VerifyMode};
 use crate::sys::{self, SingleThread};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use sha2::{Digest, Sha256};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the verifier says of one layer, counted from the uppermost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +32,16 @@ pub fn start(
     launch: &Launch,
     lowers: &[OwnedFd],
     mode: VerifyMode,
+    network: OwnedFd,
     one: SingleThread,
 ) -> Result<Pid, Fault> {
     match sys::fork(one).at("fork the verifier")? {
         Some(pid) => Ok(pid),
-        None => run(launch, lowers, mode),
+        None => run(launch, lowers, mode, &network),
     }
 }
 
-fn run(launch: &Launch, lowers: &[OwnedFd], mode: VerifyMode) -> ! {
+fn run(launch: &Launch, lowers: &[OwnedFd], mode: VerifyMode, network: &OwnedFd) -> ! {
     let mut report = Vec::new();
     let mut clean = true;
     // A change of ids cleared the signal of pid 1; this is the verifier's own parent, pid 1, whose
@@ -54,7 +55,7 @@ fn run(launch: &Launch, lowers: &[OwnedFd], mode: VerifyMode) -> ! {
     // What pid 1 need not wait for. Without it there is no exit status 0, and so no payload.
     for planned in launch.plan.steps() {
         if planned.actor == Actor::Verifier
-            && let Err(fault) = take(&planned.step)
+            && let Err(fault) = take(&planned.step, network.as_fd())
         {
             clean = false;
             let cause = format!("{}: {}: {}", planned.step, fault.call, fault.errno);
@@ -86,13 +87,36 @@ fn run(launch: &Launch, lowers: &[OwnedFd], mode: VerifyMode) -> ! {
     sys::exit_now(if clean && told { 0 } else { 1 })
 }
 
-fn take(step: &Step) -> Result<(), Fault> {
+fn take(step: &Step, network: BorrowedFd<'_>) -> Result<(), Fault> {
     match step {
+        Step::MakeNetwork => make_network(network),
         Step::LoopbackUp => sys::loopback_up().at("ioctl SIOCSIFFLAGS lo"),
         _ => Err(Fault {
             errno: Errno::NOSYS,
             call: "a step that the verifier does not know",
         }),
+    }
+}
+
+/// Makes the cell's network namespace and sends it to pid 1, or why there is none. Before anything
+/// is mounted over it, and afterwards too, /proc/self is this very process.
+fn make_network(to: BorrowedFd<'_>) -> Result<(), Fault> {
+    let made = sys::new_network_namespace().and_then(|()| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        openat(CWD, "/proc/self/ns/net", flags, Mode::empty())
+    });
+    match made {
+        Ok(network) => send(to, &Record::Network, &[network.as_fd()]),
+        Err(errno) => {
+            let call = "unshare CLONE_NEWNET";
+            let record = Record::Failed {
+                step: 0,
+                errno: errno.raw_os_error(),
+                call: call.to_owned(),
+            };
+            send(to, &record, &[])?;
+            Err(Fault { errno, call })
+        }
     }
 }
 

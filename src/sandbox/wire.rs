@@ -63,6 +63,8 @@ pub enum Record {
     Ended { status: i32 },
     /// Supervisor to init: the id map is written.
     Mapped,
+    /// The verifier made the network namespace, which comes along.
+    Network,
     /// How long a step took.
     Took { step: usize, nanoseconds: u64 },
 }
@@ -80,6 +82,7 @@ impl Record {
             Self::Refused => (4, 0, 0, ""),
             Self::Ended { status } => (5, 0, u64::from(status.cast_unsigned()), ""),
             Self::Mapped => (6, 0, 0, ""),
+            Self::Network => (8, 0, 0, ""),
             Self::Took { step, nanoseconds } => (7, *step, *nanoseconds, ""),
         };
         out[0] = tag;
@@ -121,6 +124,7 @@ impl Record {
                 step,
                 nanoseconds: number,
             },
+            8 => Self::Network,
             _ => return None,
         })
     }
@@ -145,7 +149,7 @@ pub fn send(socket: BorrowedFd<'_>, record: &Record, fds: &[BorrowedFd<'_>]) -> 
             SendFlags::NOSIGNAL,
         )
     })
-    .at("sendmsg to the supervisor")?;
+    .at("sendmsg")?;
     if sent == RECORD {
         Ok(())
     } else {
@@ -223,6 +227,7 @@ mod tests {
             Record::Refused,
             Record::Ended { status: 0x8b },
             Record::Mapped,
+            Record::Network,
             Record::Took {
                 step: 3,
                 nanoseconds: u64::MAX,

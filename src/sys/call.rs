@@ -172,6 +172,12 @@ pub fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: i32, group: bool) -> Result<(
     send(0)
 }
 
+/// unshare(2) CLONE_NEWNET: a network namespace of this process's own, with lo and nothing else.
+pub fn new_network_namespace() -> Result<()> {
+    // SAFETY: takes a number; memory and descriptors stay as they are.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into()).map(drop)
+}
+
 /// Brings lo up in this network namespace (netdevice(7), SIOCGIFFLAGS and SIOCSIFFLAGS).
 pub fn loopback_up() -> Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
