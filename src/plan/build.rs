@@ -133,17 +133,13 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         &Origin::Always("no host key is reachable"),
     );
     // Forked here, it works beside all the mounts below.
-    add(
-        Init,
-        Step::CheckLayers {
-            mode: grants.verify.value,
-        },
-        &grants.verify.origin,
-    );
+    add(Init, Step::StartVerifier, &grants.verify.origin);
 
     // First, because pid 1 waits for it; the checks of a small image take less time than this.
     add(Verifier, Step::MakeNetwork, &grants.network.origin);
     add(Verifier, Step::LoopbackUp, &grants.network.origin);
+    let mode = grants.verify.value;
+    add(Verifier, Step::CheckLayers { mode }, &grants.verify.origin);
 
     add(
         Init,

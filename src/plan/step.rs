@@ -207,7 +207,9 @@ pub enum Step {
     Undumpable,
     /// Leave the caller's session keyring.
     JoinKeyring,
-    /// Start checking the unpacked layers against their record, beside everything that follows.
+    /// Start the verifier, which takes its steps beside everything that follows.
+    StartVerifier,
+    /// Check the unpacked layers against their record; the payload's execve waits for the answer.
     CheckLayers { mode: VerifyMode },
     /// No mount made from here on reaches the host.
     PrivateMounts,
@@ -336,7 +338,8 @@ impl Step {
             Self::BecomeContainerRoot { .. } => "  become container root",
             Self::Undumpable => "  undumpable",
             Self::JoinKeyring => "  join keyring",
-            Self::CheckLayers { .. } => "  start the verifier",
+            Self::StartVerifier => "  start the verifier",
+            Self::CheckLayers { .. } => "  check the layers",
             Self::PrivateMounts => "  private mounts",
             Self::MountMemory { .. } => "  make the tmpfs",
             Self::MountShared(_) => "  mount its folder",
@@ -409,6 +412,7 @@ impl fmt::Display for Step {
             ),
             Self::Undumpable => f.write_str("pid 1 cannot be traced or read"),
             Self::JoinKeyring => f.write_str("leave the session keyring"),
+            Self::StartVerifier => f.write_str("start the verifier beside what follows"),
             Self::CheckLayers {
                 mode: VerifyMode::Stat,
             } => f.write_str("check every file of the layers against its record (stat)"),

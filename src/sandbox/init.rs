@@ -79,7 +79,7 @@ pub fn run(mut launch: Launch, one: SingleThread) -> ! {
         }
         // As above; the payload's socket and streams are its own.
         let done_with = match &planned.step {
-            Step::CheckLayers { .. } => launch.theirs.report.take(),
+            Step::StartVerifier => launch.theirs.report.take(),
             Step::StartPayload => {
                 launch.child = super::launch::ChildStdio::default();
                 launch.theirs.payload.take()
@@ -138,10 +138,10 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
         Step::JoinKeyring => sys::join_new_session_keyring()
             .map(drop)
             .at("keyctl join session"),
-        Step::CheckLayers { mode } => {
+        Step::StartVerifier => {
             state.checking = true;
             let (ours, theirs) = records_socket().at("socketpair")?;
-            state.verifier = Some(verifier::start(launch, &state.lowers, *mode, theirs, one)?);
+            state.verifier = Some(verifier::start(launch, &state.lowers, theirs, one)?);
             state.network = Some(ours);
             Ok(())
         }

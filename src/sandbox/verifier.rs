@@ -31,17 +31,16 @@ pub enum Finding {
 pub fn start(
     launch: &Launch,
     lowers: &[OwnedFd],
-    mode: VerifyMode,
     network: OwnedFd,
     one: SingleThread,
 ) -> Result<Pid, Fault> {
     match sys::fork(one).at("fork the verifier")? {
         Some(pid) => Ok(pid),
-        None => run(launch, lowers, mode, &network),
+        None => run(launch, lowers, &network),
     }
 }
 
-fn run(launch: &Launch, lowers: &[OwnedFd], mode: VerifyMode, network: &OwnedFd) -> ! {
+fn run(launch: &Launch, lowers: &[OwnedFd], network: &OwnedFd) -> ! {
     let mut report = Vec::new();
     let mut clean = true;
     // A change of ids cleared the signal of pid 1; this is the verifier's own parent, pid 1, whose
@@ -49,34 +48,19 @@ fn run(launch: &Launch, lowers: &[OwnedFd], mode: VerifyMode, network: &OwnedFd)
     if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
         sys::exit_now(125);
     }
-    if lowers.len() != launch.records.len() {
-        sys::exit_now(125);
-    }
-    // What pid 1 need not wait for. Without it there is no exit status 0, and so no payload.
+    // Without all of them there is no exit status 0, and so no payload.
     for planned in launch.plan.steps() {
-        if planned.actor == Actor::Verifier
-            && let Err(fault) = take(&planned.step, network.as_fd())
-        {
-            clean = false;
-            let cause = format!("{}: {}: {}", planned.step, fault.call, fault.errno);
-            put(&mut report, b'B', 0, cause.as_bytes());
+        if planned.actor != Actor::Verifier {
+            continue;
         }
-    }
-    for (layer, (lower, record)) in lowers.iter().zip(&launch.records).enumerate() {
-        match one(lower, record, mode) {
-            Ok(Outcome::Same) => {}
-            Ok(Outcome::Touched { stat }) => put(&mut report, b'T', layer, &stat),
-            Ok(Outcome::Differs(differences)) => {
-                clean = false;
-                let lines: Vec<String> = differences
-                    .iter()
-                    .map(|d| format!("{}: {}", d.path, d.what))
-                    .collect();
-                put(&mut report, b'D', layer, lines.join("\n").as_bytes());
-            }
-            Err(cause) => {
-                clean = false;
-                put(&mut report, b'B', layer, cause.as_bytes());
+        match &planned.step {
+            Step::CheckLayers { mode } => clean &= check_layers(launch, lowers, *mode, &mut report),
+            step => {
+                if let Err(fault) = take(step, network.as_fd()) {
+                    clean = false;
+                    let cause = format!("{step}: {}: {}", fault.call, fault.errno);
+                    put(&mut report, b'B', 0, cause.as_bytes());
+                }
             }
         }
     }
@@ -85,6 +69,39 @@ fn run(launch: &Launch, lowers: &[OwnedFd], mode: VerifyMode, network: &OwnedFd)
         None => false,
     };
     sys::exit_now(if clean && told { 0 } else { 1 })
+}
+
+/// Whether every layer is as recorded; what is not goes to `report`.
+fn check_layers(
+    launch: &Launch,
+    lowers: &[OwnedFd],
+    mode: VerifyMode,
+    report: &mut Vec<u8>,
+) -> bool {
+    if lowers.len() != launch.records.len() {
+        put(report, b'B', 0, b"a layer has no record");
+        return false;
+    }
+    let mut clean = true;
+    for (layer, (lower, record)) in lowers.iter().zip(&launch.records).enumerate() {
+        match one(lower, record, mode) {
+            Ok(Outcome::Same) => {}
+            Ok(Outcome::Touched { stat }) => put(report, b'T', layer, &stat),
+            Ok(Outcome::Differs(differences)) => {
+                clean = false;
+                let lines: Vec<String> = differences
+                    .iter()
+                    .map(|d| format!("{}: {}", d.path, d.what))
+                    .collect();
+                put(report, b'D', layer, lines.join("\n").as_bytes());
+            }
+            Err(cause) => {
+                clean = false;
+                put(report, b'B', layer, cause.as_bytes());
+            }
+        }
+    }
+    clean
 }
 
 fn take(step: &Step, network: BorrowedFd<'_>) -> Result<(), Fault> {
