@@ -147,3 +147,38 @@ fn flags_show_up_with_their_origin() {
         assert!(text.contains(value), "no {value}\n{ran}");
     }
 }
+
+#[test]
+fn each_variable_says_where_it_comes_from() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let ran = home
+        .lazaret([
+            "run",
+            "--dry-run",
+            "--rm",
+            "-e",
+            "A=b c",
+            "-e",
+            "LANG=\x1b[2J",
+            &image,
+            "true",
+        ])
+        .run()
+        .ok();
+    let text = ran.out();
+    for (variable, origin) in [
+        ("A=\"b c\"", "flag -e"),
+        ("LANG=\"\\u{1b}[2J\"", "flag -e"),
+        ("HOME=\"/root\"", "strict.toml:"),
+        ("PATH=", "image config.Env"),
+    ] {
+        let after = text.split(&format!("\n      {variable}")).nth(1);
+        let line = after.and_then(|rest| rest.lines().nth(1));
+        assert!(
+            line.is_some_and(|l| l.trim().starts_with(&format!("<- {origin}"))),
+            "{variable}: {line:?}\n{ran}"
+        );
+    }
+}

@@ -3,10 +3,10 @@
 
 use super::{
     Actor, Bind, IdMap, LandlockRule, Lower, Masks, Plan, Planned, Resource, Rlimit, Shared, Stdio,
-    Step, Tmpfs, Upper, UserSpec, seccomp,
+    Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
 };
 use crate::error::Result;
-use crate::policy::{Grants, Origin};
+use crate::policy::{Granted, Grants, Origin};
 use std::path::PathBuf;
 
 /// What a plan stands on, beside what was granted.
@@ -373,7 +373,12 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     );
     let syscalls = seccomp::Profile::builtin(&grants.syscalls.value)?;
     add(Payload, Step::Seccomp(syscalls), &grants.syscalls.origin);
-    let env = grants.env.iter().map(|e| e.value.clone()).collect();
+    let variable = |e: &Granted<(String, String)>| Variable {
+        name: e.value.0.clone(),
+        value: e.value.1.clone(),
+        origin: e.origin.clone(),
+    };
+    let env = grants.env.iter().map(variable).collect();
     let execute = Step::Execute {
         argv: grants.argv.value.clone(),
         env,

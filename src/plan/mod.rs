@@ -13,5 +13,5 @@ pub use crate::policy::VerifyMode;
 pub use build::{Ground, build};
 pub use step::{
     Actor, Bind, IdMap, IdRange, LandlockRule, Lower, Masks, Plan, Planned, Resource, Rlimit,
-    Shared, Stdio, Step, Tmpfs, Upper, UserSpec,
+    Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable,
 };

@@ -181,6 +181,17 @@ pub enum Resource {
     AddressSpace,
 }
 
+/// A variable of the command's environment.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The rule, flag or image key behind it.
+    pub origin: Origin,
+}
+
 /// One thing that happens. The order of a plan's steps is the order in which they are taken.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -284,7 +295,7 @@ pub enum Step {
     /// The command.
     Execute {
         argv: Vec<String>,
-        env: Vec<(String, String)>,
+        env: Vec<Variable>,
     },
     /// Relay the standard streams and forward signals until pid 1 ends.
     Supervise {
@@ -371,6 +382,29 @@ impl Step {
             Self::Seccomp(_) => "    seccomp",
             Self::Execute { .. } => "    execute",
             Self::Supervise { .. } => "  supervise",
+        }
+    }
+
+    /// The settings of a step that come from more than one place, each with its own origin, in a
+    /// person's words, quoted as [`Step::describe`] does.
+    pub fn parts(&self) -> Vec<(String, Origin)> {
+        match self {
+            Self::Execute { env, .. } => {
+                let known = env.iter().any(|v| v.name == "HOME");
+                // Only inside is known whose it is.
+                let home = (
+                    "HOME, the user's own, from the image's passwd".to_owned(),
+                    Origin::Always("a home for the user"),
+                );
+                env.iter()
+                    .map(|v| {
+                        let text = format!("{}={:?}", name(&v.name), v.value);
+                        (text, v.origin.clone())
+                    })
+                    .chain((!known).then_some(home))
+                    .collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -524,9 +558,7 @@ impl fmt::Display for Step {
             Self::CloseFiles => f.write_str("close every fd but 0, 1 and 2"),
             Self::WaitForGo => f.write_str("wait until layers are checked and pid 1 is confined"),
             Self::Seccomp(profile) => write!(f, "system calls {:?}", profile.name),
-            Self::Execute { argv, env } => {
-                write!(f, "execute {argv:?} with {} variables", env.len())
-            }
+            Self::Execute { argv, .. } => write!(f, "execute {argv:?} with these variables"),
             Self::Supervise {
                 timeout: Some(limit),
                 ..
@@ -535,6 +567,14 @@ impl fmt::Display for Step {
             }
             Self::Supervise { timeout: None, .. } => f.write_str("relay streams and signals"),
         }
+    }
+}
+
+/// A variable's name, quoted unless it is what shells take for one.
+fn name(text: &str) -> String {
+    match text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        true => text.to_owned(),
+        false => format!("{text:?}"),
     }
 }
 

@@ -50,6 +50,14 @@ fn as_text(plan: &Plan, width: usize) -> String {
             "",
             wrap(&clean(&origin), width, 9, 9)
         );
+        for (part, origin) in planned.step.parts() {
+            let _infallible = write!(
+                out,
+                "      {}\n         <- {}\n",
+                wrap(&clean(&part), width, 6, 9),
+                wrap(&clean(&origin.to_string()), width, 12, 12)
+            );
+        }
     }
     out
 }
@@ -57,7 +65,7 @@ fn as_text(plan: &Plan, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Planned, Step, Tmpfs};
+    use crate::plan::{Planned, Step, Tmpfs, Variable};
     use crate::policy::Origin;
 
     fn sample() -> Plan {
@@ -86,6 +94,25 @@ mod tests {
             ),
             step(
                 Actor::Payload,
+                Step::Execute {
+                    argv: vec!["sh".to_owned()],
+                    env: vec![
+                        Variable {
+                            name: "PATH".to_owned(),
+                            value: "/bin".to_owned(),
+                            origin: Origin::Image("config.Env"),
+                        },
+                        Variable {
+                            name: "A\x1b[2J".to_owned(),
+                            value: "b\n\u{202e}c\"".to_owned(),
+                            origin: Origin::Flag("-e"),
+                        },
+                    ],
+                },
+                Origin::Flag("COMMAND"),
+            ),
+            step(
+                Actor::Payload,
                 Step::NoNewPrivileges,
                 Origin::Rule {
                     file: "strict.toml".to_owned(),
@@ -106,7 +133,15 @@ mod tests {
         2 init: mount tmpfs on "/tmp\u{1b}[2J": 536870912 bytes,
             65536 inodes, mode 1777
             <- flag --tmpfs
-        3 payload: no new privileges
+        3 payload: execute ["sh"] with these variables
+            <- flag COMMAND
+            PATH="/bin"
+               <- image config.Env
+            "A\u{1b}[2J"="b\n\u{202e}c\""
+               <- flag -e
+            HOME, the user's own, from the image's passwd
+               <- always: a home for the user
+        4 payload: no new privileges
             <- strict.toml:29 (built in)
         "#);
         assert!(text.lines().all(|line| line.chars().count() <= NARROW));
@@ -121,6 +156,10 @@ mod tests {
         assert!(steps[0].get("close_inherited").is_some());
         assert_eq!(steps[1]["mount_tmpfs"]["size"], 1 << 29);
         assert_eq!(steps[1]["origin"]["flag"], "--tmpfs");
-        assert_eq!(steps[2]["origin"]["rule"]["line"], 29);
+        assert_eq!(
+            steps[2]["execute"]["env"][0]["origin"]["image"],
+            "config.Env"
+        );
+        assert_eq!(steps[3]["origin"]["rule"]["line"], 29);
     }
 }

@@ -173,7 +173,8 @@ pub fn prepare(plan: Plan, timings: bool) -> Result<Launch> {
             }
             Step::Execute { argv: a, env: e } => {
                 argv = c_strings(a.iter().cloned(), "the command")?;
-                env = c_strings(e.iter().map(|(k, v)| format!("{k}={v}")), "the environment")?;
+                let texts = e.iter().map(|v| format!("{}={}", v.name, v.value));
+                env = c_strings(texts, "the environment")?;
             }
             Step::NewSession(s) => stdio = *s,
             _ => {}

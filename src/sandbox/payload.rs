@@ -4,7 +4,7 @@ use super::launch::Launch;
 use super::mounts::read_file;
 use super::users::{self, User};
 use super::wire::{At, Fault, Record, send};
-use crate::plan::{Actor, Resource, Rlimit, Stdio, Step, UserSpec};
+use crate::plan::{Actor, Resource, Rlimit, Stdio, Step, UserSpec, Variable};
 use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -298,8 +298,8 @@ fn change_directory(path: &str) -> Done {
 }
 
 /// Tries the command as execvp(3) does, but with the image's PATH and nothing of the host.
-fn execute(launch: &Launch, env: &[(String, String)], user: Option<&User>) -> Done {
-    let home = match env.iter().any(|(k, _)| k == "HOME") {
+fn execute(launch: &Launch, env: &[Variable], user: Option<&User>) -> Done {
+    let home = match env.iter().any(|v| v.name == "HOME") {
         true => None,
         false => {
             let home = user.and_then(|u| u.home.as_deref()).unwrap_or("/");
@@ -336,8 +336,8 @@ fn execute(launch: &Launch, env: &[(String, String)], user: Option<&User>) -> Do
     let path = env
         .iter()
         .rev()
-        .find(|(k, _)| k == "PATH")
-        .map_or(DEFAULT, |(_, v)| v.as_str());
+        .find(|v| v.name == "PATH")
+        .map_or(DEFAULT, |v| v.value.as_str());
     let mut worst = Fault {
         errno: Errno::NOENT,
         call: "execve",
