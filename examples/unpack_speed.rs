@@ -40,7 +40,6 @@ fn main() {
         into.as_fd(),
         OwnerMode::Record,
         &Limits::default(),
-        None,
     );
     let took = start.elapsed();
     match done {

@@ -264,7 +264,7 @@ fuzz_target!(|input: Input| {
         ..Limits::default()
     };
     let folder = fs::File::open(&into).unwrap();
-    let done = unpack(&tar[..], &expect, folder.as_fd(), OwnerMode::Record, &limits, None);
+    let done = unpack(&tar[..], &expect, folder.as_fd(), OwnerMode::Record, &limits);
     picture(&ground.top, &mut after);
     assert_eq!(before, after, "something outside moved");
     harmless(&into);

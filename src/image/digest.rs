@@ -13,6 +13,32 @@ pub struct Digest([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DiffId(pub Digest);
 
+/// A layer as the store keeps it: what it unpacks to, and the blob that this was unpacked from. Both,
+/// because the one is vouched for by whoever unpacks, the other by whoever hashes the blob.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LayerId {
+    /// The diff id.
+    pub diff_id: DiffId,
+    /// The digest of the blob.
+    pub blob: Digest,
+}
+
+impl LayerId {
+    /// The name of its folder: both in hexadecimal, joined by `.`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.diff_id.0.hex(), self.blob.hex())
+    }
+
+    /// The inverse of [`Self::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        let (diff_id, blob) = name.split_once('.')?;
+        Some(Self {
+            diff_id: DiffId(Digest::from_hex(diff_id)?),
+            blob: Digest::from_hex(blob)?,
+        })
+    }
+}
+
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {

@@ -45,7 +45,8 @@ struct Ready {
     theirs: (OwnedFd, OwnedFd),
 }
 
-/// Runs `job` confined and returns its bytes. `job` gets its root folder.
+/// Runs `job` confined and returns its bytes. `job` gets its root folder. `beside` runs in this
+/// process while the job does; the job's bytes are waited for whatever comes of it.
 ///
 /// Errors: `Worker` when the job died or broke the protocol, `Host` when this machine cannot
 /// confine it.
@@ -53,6 +54,7 @@ pub fn run(
     one: SingleThread,
     at: &Confinement<'_>,
     job: impl FnOnce(BorrowedFd<'_>) -> Vec<u8>,
+    beside: impl FnOnce(),
 ) -> Result<Vec<u8>> {
     if at.landlock_abi == 0 {
         return Err(Error::new(
@@ -103,6 +105,7 @@ pub fn run(
             return Err(error);
         }
     }
+    beside();
     let bytes = read_answer(&answer);
     if bytes.is_err() {
         sys::signal_pidfd(pidfd.as_fd(), libc::SIGKILL, false).or_call(|| "kill a worker")?;

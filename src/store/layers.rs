@@ -6,7 +6,7 @@ use super::staging::Staged;
 use super::unpack::{Expect, Facts, Limits, OwnerMode, unpack};
 use super::{Store, files};
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::{DiffId, Digest};
+use crate::image::{DiffId, Digest, LayerId};
 use crate::plan::tree::{self, Stats};
 use crate::plan::{IdMap, IdRange, Lower};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -24,6 +24,8 @@ const MAX_RECORD: usize = 64 << 20;
 #[serde(deny_unknown_fields)]
 pub(super) struct LayerRecord {
     pub(super) diff_id: DiffId,
+    /// The digest of the blob that it was unpacked from.
+    pub(super) blob: Digest,
     /// The sha256 of the tree list.
     pub(super) list: Digest,
     pub(super) facts: Facts,
@@ -149,8 +151,8 @@ pub(super) struct Held {
 
 impl Store {
     /// Opens and leases an unpacked layer; `None` where it is not there or cannot be used.
-    pub(super) fn layer(&self, map_name: &str, diff_id: &DiffId) -> Result<Option<Held>> {
-        let path = format!("layers/{map_name}/{}", diff_id.0.hex());
+    pub(super) fn layer(&self, map_name: &str, id: &LayerId) -> Result<Option<Held>> {
+        let path = format!("layers/{map_name}/{}", id.name());
         let Some(folder) = files::open_folder(self.root(), &path)? else {
             return Ok(None);
         };
@@ -163,7 +165,7 @@ impl Store {
         // A record that a power cut spoilt is one to be made again.
         let record = serde_json::from_slice::<LayerRecord>(&bytes).ok();
         Ok(record
-            .filter(|record| record.diff_id == *diff_id)
+            .filter(|record| (record.diff_id, record.blob) == (id.diff_id, id.blob))
             .map(|record| Held { folder, record }))
     }
 
@@ -181,10 +183,27 @@ impl Store {
     ) -> Result<RootFs> {
         // Blobs are synced together, after the last layer: each sync waits for everything that
         // the filesystem has to write until then.
-        let mut copies = Vec::new();
-        let made = self.each_layer(image, map, limits, keep.then_some(&mut copies), progress);
-        let published = self.publish_blobs(&copies);
-        made.and_then(|root| published.map(|()| root))
+        let (mut copies, mut fresh) = (Vec::new(), Vec::new());
+        let copies_to = keep.then_some(&mut copies);
+        let made = self.each_layer(image, map, limits, copies_to, &mut fresh, progress);
+        match made {
+            Ok(root) => self.publish_blobs(&copies).map(|()| root),
+            Err(e) => {
+                // Nothing of a refused image stays, its honest layers neither.
+                let mut remover = remover(map);
+                let copies = copies.into_iter().map(|(copy, _)| copy);
+                let left: Vec<String> = copies
+                    .map(|copy| copy.discard(&mut remover))
+                    .chain([self.forget(&fresh, map)])
+                    .filter_map(|done| Some(format!("something stays: {}", done.err()?)))
+                    .collect();
+                Err(if left.is_empty() {
+                    e
+                } else {
+                    Error { detail: left, ..e }
+                })
+            }
+        }
     }
 
     fn each_layer(
@@ -193,16 +212,18 @@ impl Store {
         map: &IdMap,
         limits: &Limits,
         mut copies: Option<&mut Vec<(Staged, Digest)>>,
+        fresh: &mut Vec<LayerId>,
         progress: &mut dyn FnMut(Event),
     ) -> Result<RootFs> {
         let map_name = map_name(map);
         let layers = image.layers.len();
         let mut collected = false;
         let mut facts = LayerFacts::default();
-        let mut lowers: Vec<(DiffId, Lower)> = Vec::with_capacity(layers);
+        let mut lowers: Vec<(LayerId, Lower)> = Vec::with_capacity(layers);
         let mut folders = Vec::with_capacity(layers);
         for (n, layer) in image.layers.iter().enumerate() {
             let digest = layer.descriptor.digest;
+            let id = layer.id();
             let mut tell = |state| {
                 progress(Event {
                     layer: n,
@@ -222,10 +243,10 @@ impl Store {
                 }
                 _ => None,
             };
-            let held = match self.layer(&map_name, &layer.diff_id)? {
+            let held = match self.layer(&map_name, &id)? {
                 Some(held) => {
                     if let Some(copies) = copies {
-                        copies.push((self.copy_blob(layer)?, digest));
+                        copies.push((self.copy_blob(layer, map)?, digest));
                     }
                     tell(LayerState::Cached);
                     held
@@ -234,23 +255,25 @@ impl Store {
                     if !std::mem::replace(&mut collected, true) {
                         self.collect(map)?;
                     }
+                    let mut tell = |state| {
+                        if state == LayerState::Unpacking {
+                            fresh.push(id);
+                        }
+                        tell(state);
+                    };
                     self.make_layer(layer, map, &map_name, limits, copies, &mut tell)?
                 }
             };
             add(&mut facts, &held.record.facts);
-            let base = self
-                .path()
-                .join("layers")
-                .join(&map_name)
-                .join(layer.diff_id.0.hex());
-            lowers.retain(|(diff_id, _)| *diff_id != layer.diff_id);
+            let base = self.path().join("layers").join(&map_name).join(id.name());
+            lowers.retain(|(other, _)| *other != id);
             let lower = Lower {
                 path: base.join("fs"),
                 list: base.join("list"),
                 list_sha256: held.record.list.hex(),
                 stat: base.join("stat"),
             };
-            lowers.push((layer.diff_id, lower));
+            lowers.push((id, lower));
             folders.push(held.folder);
         }
         let lowers = lowers.into_iter().rev().map(|(_, lower)| lower).collect();
@@ -271,39 +294,32 @@ impl Store {
         copies: Option<&mut Vec<(Staged, Digest)>>,
         tell: &mut dyn FnMut(LayerState),
     ) -> Result<Held> {
-        let hex = layer.diff_id.0.hex();
-        let lock = format!("unpack-{map_name}-{hex}.lock");
+        let id = layer.id();
+        let lock = format!("unpack-{map_name}-{}.lock", id.name());
         let _lock = self.lock_by_name(&lock, || tell(LayerState::Waiting))?;
-        if let Some(held) = self.layer(map_name, &layer.diff_id)? {
+        if let Some(held) = self.layer(map_name, &id)? {
             if let Some(copies) = copies {
-                copies.push((self.copy_blob(layer)?, layer.descriptor.digest));
+                copies.push((self.copy_blob(layer, map)?, layer.descriptor.digest));
             }
             tell(LayerState::Done);
             return Ok(held);
         }
-        self.remove_layer(map_name, &hex, map)?;
+        self.remove_layer(map_name, &id, map)?;
         tell(LayerState::Unpacking);
-        let blob = layer.open()?;
-        let expect = Expect {
-            compression: layer.media.compression,
-            digest: layer.descriptor.digest,
-            size: layer.descriptor.size,
-            diff_id: layer.diff_id,
-        };
         let copy = copies.as_ref().map(|_| self.stage_file()).transpose()?;
         let staged = self.stage_folder(map_name)?;
         let made = self
-            .unpack_into(&staged, blob, &expect, map, limits, copy.as_ref())
+            .unpack_into(&staged, layer, map, limits, copy.as_ref())
             .and_then(|record| {
-                self.publish_layer(&staged, map_name, &hex)?;
+                self.publish_layer(&staged, map_name, &id.name())?;
                 Ok(record)
             });
         let record = match made {
             Ok(record) => record,
-            Err(e) => return Err(self.give_up(e, staged, copy, map)),
+            Err(e) => return Err(give_up(e, [Some(staged), copy], map)),
         };
         if let (Some(copies), Some(copy)) = (copies, copy) {
-            copies.push((copy, expect.digest));
+            copies.push((copy, id.blob));
         }
         tell(LayerState::Done);
         // From the maker's lock to a lease.
@@ -314,41 +330,34 @@ impl Store {
         })
     }
 
-    /// Removes what an unpacking that failed has made. The reason matters more than what the
-    /// clean-up met; what it leaves, a later process collects.
-    fn give_up(&self, e: Error, staged: Staged, copy: Option<Staged>, map: &IdMap) -> Error {
-        let mut remover = remover(map);
-        let folder = staged.discard(&mut remover);
-        let copy = copy.map_or(Ok(()), |copy| copy.discard(&mut remover));
-        match folder.and(copy) {
-            Ok(()) => e,
-            Err(left) => Error {
-                detail: vec![format!("leftovers stay in the store's staging: {left}")],
-                ..e
-            },
-        }
-    }
-
     fn unpack_into(
         &self,
         staged: &Staged,
-        blob: BlobHandle,
-        expect: &Expect,
+        layer: &LayerSource,
         map: &IdMap,
         limits: &Limits,
         copy: Option<&Staged>,
     ) -> Result<LayerRecord> {
+        let expect = Expect {
+            compression: layer.media.compression,
+            digest: layer.descriptor.digest,
+            size: layer.descriptor.size,
+            diff_id: layer.diff_id,
+        };
+        let (blob, again) = (layer.open()?, layer.open()?);
         let copy_to = copy.map(Staged::file).transpose()?;
         let owner = match map {
             IdMap::Single { .. } => OwnerMode::Record,
             IdMap::Range { .. } => OwnerMode::Chown,
         };
-        let mut keep = vec![blob.file.as_raw_fd()];
-        keep.extend(copy_to.as_ref().map(AsRawFd::as_raw_fd));
-        let bytes = in_worker(map, staged.fd.as_fd(), &keep, |root| {
-            unpack_here(root, blob, expect, owner, limits, copy_to)
-        })?;
-        let record = accept(staged.fd.as_fd(), &bytes, expect, limits)?;
+        let keep = [blob.file.as_raw_fd()];
+        let job = |root: BorrowedFd<'_>| unpack_here(root, blob, &expect, owner, limits);
+        // Whatever the worker says of it: this is the blob that was named, and the one that is kept.
+        let mut named = Ok(());
+        let beside = || named = check_blob(BlobReader::new(again), &expect, copy_to);
+        let bytes = in_worker_beside(map, staged.fd.as_fd(), &keep, job, beside)?;
+        named?;
+        let record = accept(staged.fd.as_fd(), &bytes, &expect, limits)?;
         let json = serde_json::to_vec(&record)
             .map_err(|e| Error::new(Kind::Store, format!("write a layer's record: {e}")))?;
         files::write(staged.fd.as_fd(), "layer.json", &json, false)?;
@@ -363,7 +372,7 @@ impl Store {
     }
 
     /// Copies the blob of a layer that is unpacked already, and verifies it on the way.
-    fn copy_blob(&self, layer: &LayerSource) -> Result<Staged> {
+    fn copy_blob(&self, layer: &LayerSource, map: &IdMap) -> Result<Staged> {
         let expect = Expect {
             compression: layer.media.compression,
             digest: layer.descriptor.digest,
@@ -371,32 +380,14 @@ impl Store {
             diff_id: layer.diff_id,
         };
         let staged = self.stage_file()?;
-        let mut file = staged.file()?;
-        let mut reader = BlobReader::new(layer.open()?);
-        let mut hasher = crate::image::Hasher::default();
-        let mut buffer = vec![0; 256 << 10];
-        let mut total = 0u64;
-        loop {
-            let n = reader
-                .read(&mut buffer)
-                .map_err(|e| Error::io("read a layer", &e))?;
-            if n == 0 {
-                break;
-            }
-            total += n as u64;
-            hasher.update(&buffer[..n]);
-            io::Write::write_all(&mut file, &buffer[..n])
-                .map_err(|e| Error::io("write a layer's blob", &e))?;
+        let copied = layer.open().and_then(|blob| {
+            let copy_to = Some(staged.file()?);
+            check_blob(BlobReader::new(blob), &expect, copy_to)
+        });
+        match copied {
+            Ok(()) => Ok(staged),
+            Err(e) => Err(give_up(e, [Some(staged), None], map)),
         }
-        if total != expect.size || hasher.finish() != expect.digest {
-            staged.discard(&mut |_, _| Ok(()))?;
-            return Err(Error::new(
-                Kind::Integrity,
-                format!("layer {} has another digest or size", expect.digest),
-            )
-            .hint("no policy allows this; the bytes are not what was named"));
-        }
-        Ok(staged)
     }
 
     /// Removes what killed processes left in `staging`. `map`: the caller's own; leftovers of other
@@ -406,13 +397,13 @@ impl Store {
     }
 
     /// The unpacked size of all these layers, where each is unpacked for some map.
-    pub(super) fn unpacked_size(&self, diff_ids: &[DiffId]) -> Result<Option<u64>> {
+    pub(super) fn unpacked_size(&self, layers: &[LayerSource]) -> Result<Option<u64>> {
         let maps = self.map_names()?;
         let mut size = 0u64;
-        for diff_id in diff_ids {
+        for layer in layers {
             let mut found = None;
             for map_name in &maps {
-                if let Some(held) = self.layer(map_name, diff_id)? {
+                if let Some(held) = self.layer(map_name, &layer.id())? {
                     found = Some(held.record.facts.size);
                     break;
                 }
@@ -463,6 +454,52 @@ fn add(sum: &mut LayerFacts, facts: &Facts) {
     sum.special.extend_from_slice(&facts.special);
 }
 
+/// Removes what an unpacking that failed has made. The reason matters more than what the clean-up
+/// met; what it leaves, a later process collects.
+fn give_up(e: Error, made: [Option<Staged>; 2], map: &IdMap) -> Error {
+    let mut remover = remover(map);
+    let mut left = Vec::new();
+    for staged in made.into_iter().flatten() {
+        if let Err(e) = staged.discard(&mut remover) {
+            left.push(format!("leftovers stay in the store's staging: {e}"));
+        }
+    }
+    if left.is_empty() {
+        return e;
+    }
+    Error { detail: left, ..e }
+}
+
+/// Reads a blob to its end, copies it if wanted, and says whether it is what was named. Hashing
+/// and copying are all that is done with these bytes outside of a worker.
+fn check_blob(mut blob: BlobReader, expect: &Expect, mut copy_to: Option<File>) -> Result<()> {
+    let mut hasher = crate::image::Hasher::default();
+    let mut buffer = vec![0; 256 << 10];
+    let mut total = 0u64;
+    loop {
+        let n = blob
+            .read(&mut buffer)
+            .map_err(|e| Error::io("read a layer", &e))?;
+        if n == 0 {
+            break;
+        }
+        total += n as u64;
+        hasher.update(&buffer[..n]);
+        if let Some(copy) = &mut copy_to {
+            io::Write::write_all(copy, &buffer[..n])
+                .map_err(|e| Error::io("write a layer's blob", &e))?;
+        }
+    }
+    if total == expect.size && hasher.finish() == expect.digest {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Integrity,
+        format!("layer {} has another digest or size", expect.digest),
+    )
+    .hint("no policy allows this; the bytes are not what was named"))
+}
+
 /// The worker's whole work: `root` is its root folder, and becomes the layer's.
 fn unpack_here(
     root: BorrowedFd<'_>,
@@ -470,19 +507,11 @@ fn unpack_here(
     expect: &Expect,
     owner: OwnerMode,
     limits: &Limits,
-    copy_to: Option<File>,
 ) -> Result<Vec<u8>> {
     files::make_folder(root, "fs", 0o755)?;
     let fs = files::open_folder(root, "fs")?
         .ok_or_else(|| Error::new(Kind::Worker, "the layer's folder vanished"))?;
-    let unpacked = unpack(
-        BlobReader::new(blob),
-        expect,
-        fs.as_fd(),
-        owner,
-        limits,
-        copy_to,
-    )?;
+    let unpacked = unpack(BlobReader::new(blob), expect, fs.as_fd(), owner, limits)?;
     for (name, bytes) in [("list", &unpacked.list), ("stat", &unpacked.stat)] {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let call = || format!("write the layer's {name}");
@@ -530,6 +559,7 @@ pub(super) fn accept(
     }
     Ok(LayerRecord {
         diff_id: expect.diff_id,
+        blob: expect.digest,
         list: Digest::of(&list),
         facts,
     })
@@ -572,10 +602,22 @@ pub(super) fn in_worker(
     keep: &[RawFd],
     job: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>>,
 ) -> Result<Vec<u8>> {
+    in_worker_beside(map, folder, keep, job, || {})
+}
+
+/// As [`in_worker`]; `beside` runs here while the job does.
+fn in_worker_beside(
+    map: &IdMap,
+    folder: BorrowedFd<'_>,
+    keep: &[RawFd],
+    job: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>>,
+    beside: impl FnOnce(),
+) -> Result<Vec<u8>> {
     // Unit tests run in a process of many threads, which cannot be cloned; the tests of the whole
     // binary go the real way.
     #[cfg(test)]
     if crate::sys::SingleThread::check().is_err() && matches!(map, IdMap::Single { .. }) {
+        beside();
         return job(folder);
     }
     // Container root may be another id than ours. The folder's parents stay private.
@@ -586,7 +628,7 @@ pub(super) fn in_worker(
     if range {
         open(0o777)?;
     }
-    let done = crate::worker::run(map, folder, keep, job);
+    let done = crate::worker::run_beside(map, folder, keep, job, beside);
     if range {
         open(0o755)?;
     }
@@ -606,5 +648,43 @@ pub(super) fn remover(own: &IdMap) -> impl FnMut(&str, BorrowedFd<'_>) -> Result
             Ok(Vec::new())
         })
         .map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unpack::tests::support::Scratch;
+    use super::*;
+    use crate::image::Compression;
+    use std::fs;
+
+    /// What is published is what this process hashed, and nothing that a worker says.
+    #[test]
+    fn a_blob_is_checked_and_copied_here() {
+        let scratch = Scratch::new("check-blob");
+        let blob = scratch.0.join("blob");
+        fs::write(&blob, b"the blob").unwrap();
+        let check = |digest: Digest, size: u64, copy: Option<File>| {
+            let file = File::open(&blob).unwrap();
+            let length = file.metadata().unwrap().len();
+            let reader = BlobReader {
+                file,
+                at: 0,
+                left: length,
+            };
+            let expect = Expect {
+                compression: Compression::None,
+                digest,
+                size,
+                diff_id: DiffId(digest),
+            };
+            check_blob(reader, &expect, copy).map_err(|e| e.kind)
+        };
+        let right = Digest::of(b"the blob");
+        let copy = scratch.0.join("copy");
+        check(right, 8, Some(File::create(&copy).unwrap())).unwrap();
+        assert_eq!(fs::read(copy).unwrap(), b"the blob");
+        assert_eq!(check(right, 9, None), Err(Kind::Integrity));
+        assert_eq!(check(Digest::of(b"x"), 8, None), Err(Kind::Integrity));
     }
 }

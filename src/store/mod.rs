@@ -4,7 +4,7 @@
 //! version                           this layout's number
 //! blobs/sha256/HEX                  bytes by digest, checked when they are read
 //! refs/HEX                          JSON: a name (HEX is its sha256) and its manifest's digest
-//! layers/MAP/HEX/{fs,list,stat,layer.json}
+//! layers/MAP/DIFFID.BLOB/{fs,list,stat,layer.json}
 //!                                   a layer unpacked for an id map, by diff id
 //! containers/                       records of containers (`container`)
 //! staging/                          what is being made, and what is being removed

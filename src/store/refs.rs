@@ -168,7 +168,7 @@ impl Store {
             };
             let compressed = image.manifest.layers.iter().map(|l| l.size);
             let compressed = compressed.fold(0, u64::saturating_add);
-            let unpacked = self.unpacked_size(&image.config.diff_ids)?;
+            let unpacked = self.unpacked_size(&image.layers)?;
             entries.push(ImageEntry {
                 reference,
                 id: image.manifest.config.digest,

@@ -1,10 +1,11 @@
 //! Taking away: images, what nobody refers to, and how much there is.
 
 use super::layers::remover;
+use super::source::LayerSource;
 use super::staging::{Staged, fresh};
 use super::{Ref, Store, files};
 use crate::error::{Error, Kind, Result};
-use crate::image::{DiffId, Digest};
+use crate::image::{Digest, LayerId};
 use crate::plan::IdMap;
 use rustix::fs::FlockOperation;
 use std::collections::BTreeSet;
@@ -58,13 +59,13 @@ pub struct Usage {
 #[derive(Debug, Default)]
 struct Used {
     blobs: BTreeSet<Digest>,
-    layers: BTreeSet<DiffId>,
+    layers: BTreeSet<LayerId>,
 }
 
 /// An unpacked layer that is to go: nobody holds it, and nobody can take it meanwhile.
 struct Doomed {
     map_name: String,
-    hex: String,
+    name: String,
     folder: OwnedFd,
     bytes: u64,
 }
@@ -79,7 +80,7 @@ impl Store {
                 used.blobs.insert(image.manifest.config.digest);
                 used.blobs
                     .extend(image.manifest.layers.iter().map(|l| l.digest));
-                used.layers.extend(&image.config.diff_ids);
+                used.layers.extend(image.layers.iter().map(LayerSource::id));
             }
         }
         used
@@ -120,6 +121,19 @@ impl Store {
         Ok(removed)
     }
 
+    /// Removes these layers as far as no name refers to them and nobody holds them.
+    pub(super) fn forget(&self, layers: &[LayerId], map: &IdMap) -> Result<()> {
+        if layers.is_empty() {
+            return Ok(());
+        }
+        let used = self.used_by(&self.refs()?);
+        let unused = layers.iter().filter(|id| !used.layers.contains(id));
+        for layer in self.doom(unused.copied(), false)? {
+            self.remove_doomed(layer, map)?;
+        }
+        Ok(())
+    }
+
     /// Removes blobs and layers that no name refers to, and leftovers. Layers that something holds
     /// stay.
     pub fn gc(&self, map: &IdMap) -> Result<Removed> {
@@ -134,11 +148,11 @@ impl Store {
                 removed.bytes = removed.bytes.saturating_add(bytes);
             }
         }
-        let unused: BTreeSet<DiffId> = self
+        let unused: BTreeSet<LayerId> = self
             .all_layers()?
             .into_iter()
-            .map(|(_, diff_id)| diff_id)
-            .filter(|diff_id| !used.layers.contains(diff_id))
+            .map(|(_, id)| id)
+            .filter(|id| !used.layers.contains(id))
             .collect();
         for layer in self.doom(unused.into_iter(), false)? {
             removed.bytes = removed.bytes.saturating_add(layer.bytes);
@@ -162,16 +176,16 @@ impl Store {
                 usage.unused_blobs.add(bytes);
             }
         }
-        for (map_name, diff_id) in self.all_layers()? {
-            let bytes = match self.layer(&map_name, &diff_id)? {
+        for (map_name, id) in self.all_layers()? {
+            let bytes = match self.layer(&map_name, &id)? {
                 Some(held) => held.record.facts.size,
                 None => 0,
             };
             usage.layers.add(bytes);
-            if !used.layers.contains(&diff_id) {
+            if !used.layers.contains(&id) {
                 usage.unused_layers.add(bytes);
             }
-            let path = format!("layers/{map_name}/{}", diff_id.0.hex());
+            let path = format!("layers/{map_name}/{}", id.name());
             if let Some(folder) = files::open_folder(self.root(), &path)?
                 && !files::lock(folder.as_fd(), FlockOperation::NonBlockingLockExclusive)?
             {
@@ -181,8 +195,8 @@ impl Store {
         Ok(usage)
     }
 
-    /// Every unpacked layer: its map's name and its diff id.
-    pub(super) fn all_layers(&self) -> Result<Vec<(String, DiffId)>> {
+    /// Every unpacked layer: its map's name and which it is.
+    pub(super) fn all_layers(&self) -> Result<Vec<(String, LayerId)>> {
         let mut all = Vec::new();
         for map_name in self.map_names()? {
             let Some(folder) = files::open_folder(self.root(), &format!("layers/{map_name}"))?
@@ -190,9 +204,9 @@ impl Store {
                 continue;
             };
             for name in files::names(folder.as_fd())? {
-                let digest = std::str::from_utf8(&name).ok().and_then(Digest::from_hex);
-                if let Some(digest) = digest {
-                    all.push((map_name.clone(), DiffId(digest)));
+                let id = std::str::from_utf8(&name).ok().and_then(LayerId::from_name);
+                if let Some(id) = id {
+                    all.push((map_name.clone(), id));
                 }
             }
         }
@@ -201,17 +215,16 @@ impl Store {
 
     /// Locks all unpacked forms of these layers for removal. One that is held is `Busy` where that
     /// matters, else left out.
-    fn doom(&self, diff_ids: impl Iterator<Item = DiffId>, all: bool) -> Result<Vec<Doomed>> {
+    fn doom(&self, layers: impl Iterator<Item = LayerId>, all: bool) -> Result<Vec<Doomed>> {
         let maps = self.map_names()?;
         let mut doomed = Vec::new();
-        for diff_id in diff_ids {
-            let hex = diff_id.0.hex();
+        for id in layers {
             for map_name in &maps {
-                let bytes = match self.layer(map_name, &diff_id)? {
+                let bytes = match self.layer(map_name, &id)? {
                     Some(held) => held.record.facts.size,
                     None => 0,
                 };
-                let path = format!("layers/{map_name}/{hex}");
+                let path = format!("layers/{map_name}/{}", id.name());
                 let Some(folder) = files::open_folder(self.root(), &path)? else {
                     continue;
                 };
@@ -219,16 +232,16 @@ impl Store {
                 if files::lock(folder.as_fd(), lock)? {
                     doomed.push(Doomed {
                         map_name: map_name.clone(),
-                        hex: hex.clone(),
+                        name: id.name(),
                         folder,
                         bytes,
                     });
                 } else if all {
-                    return Err(
-                        Error::new(Kind::Busy, format!("layer {} is in use", &hex[..12])).hint(
-                            "stop the containers that run the image (lazaret ps), then try again",
-                        ),
-                    );
+                    return Err(Error::new(
+                        Kind::Busy,
+                        format!("layer {} is in use", id.diff_id.0.short()),
+                    )
+                    .hint("stop the containers that run the image (lazaret ps), then try again"));
                 }
             }
         }
@@ -248,7 +261,7 @@ impl Store {
         let from = self.folder(&format!("layers/{}", layer.map_name))?;
         let staging = self.folder("staging")?;
         let name = fresh(&layer.map_name);
-        files::rename(from.as_fd(), &layer.hex, staging.as_fd(), &name)?;
+        files::rename(from.as_fd(), &layer.name, staging.as_fd(), &name)?;
         Ok(Staged {
             staging,
             name,
@@ -258,21 +271,21 @@ impl Store {
 
     /// Removes what stands in the place of a layer that cannot be used, before it is made again.
     /// Errors: `Busy` when somebody holds it.
-    pub(super) fn remove_layer(&self, map_name: &str, hex: &str, map: &IdMap) -> Result<()> {
-        let path = format!("layers/{map_name}/{hex}");
+    pub(super) fn remove_layer(&self, map_name: &str, id: &LayerId, map: &IdMap) -> Result<()> {
+        let path = format!("layers/{map_name}/{}", id.name());
         let Some(folder) = files::open_folder(self.root(), &path)? else {
             return Ok(());
         };
         if !files::lock(folder.as_fd(), FlockOperation::NonBlockingLockExclusive)? {
             return Err(Error::new(
                 Kind::Busy,
-                format!("layer {} is damaged and in use", &hex[..12]),
+                format!("layer {} is damaged and in use", id.diff_id.0.short()),
             )
             .hint("stop the containers that run the image (lazaret ps), then try again"));
         }
         let doomed = Doomed {
             map_name: map_name.to_owned(),
-            hex: hex.to_owned(),
+            name: id.name(),
             folder,
             bytes: 0,
         };

@@ -29,6 +29,16 @@ fn map() -> IdMap {
 
 /// An OCI layout whose image has these layers; the path to name it by.
 fn layout(scratch: &Scratch, name: &str, layers: &[Vec<u8>]) -> String {
+    packed(scratch, name, layers, gzip)
+}
+
+/// As [`layout`], with layers compressed by `gzip`.
+fn packed(
+    scratch: &Scratch,
+    name: &str,
+    layers: &[Vec<u8>],
+    gzip: impl Fn(&[u8]) -> Vec<u8>,
+) -> String {
     let dir = scratch.0.join(name);
     fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
     let blob = |media_type: &str, bytes: &[u8]| {
@@ -327,11 +337,8 @@ fn a_hostile_layer_leaves_nothing() {
     assert_eq!(err.kind, Kind::Malformed);
     clean(&store);
     let usage = store.usage().unwrap();
-    assert_eq!(
-        (usage.layers.count, usage.blobs.count),
-        (1, 1),
-        "the honest layer stays"
-    );
+    let left = (usage.layers.count, usage.blobs.count);
+    assert_eq!(left, (0, 0), "not even the honest layer");
 }
 
 #[test]
@@ -602,4 +609,32 @@ fn a_store_whose_users_are_killed_verifies() {
             assert_eq!(store.usage().unwrap(), Usage::default(), "round {round}");
         }
     }
+}
+
+/// Who can take an unpacking over chooses the blob, and what another blob unpacks to stays out of
+/// reach, whatever diff id the two claim.
+#[test]
+fn a_layer_serves_no_image_that_has_another_blob_for_it() {
+    let scratch = Scratch::new("same-tree");
+    let store = Store::open(&scratch.0.join("store")).unwrap();
+    let one = image(&layout(&scratch, "one", &[layer(1)]));
+    let two = image(&packed(&scratch, "two", &[layer(1)], |plain| {
+        let mut twice = gzip(&plain[..512]);
+        twice.extend(gzip(&plain[512..]));
+        twice
+    }));
+    assert_eq!(one.config.diff_ids, two.config.diff_ids);
+    let (first, _) = ensure(&store, &one).unwrap();
+    let (second, states) = ensure(&store, &two).unwrap();
+    assert_eq!(states, [LayerState::Unpacking, LayerState::Done]);
+    assert_ne!(first.lowers[0].path, second.lowers[0].path);
+    let (_, states) = ensure(&store, &one).unwrap();
+    assert_eq!(states, [LayerState::Cached]);
+    // Nor does one that says of itself that it comes from elsewhere.
+    let record = first.lowers[0].path.with_file_name("layer.json");
+    let other = second.lowers[0].path.with_file_name("layer.json");
+    drop((first, second));
+    fs::copy(other, record).unwrap();
+    let (_, states) = ensure(&store, &one).unwrap();
+    assert_eq!(states, [LayerState::Unpacking, LayerState::Done]);
 }

@@ -1,10 +1,10 @@
 //! `lazaret verify`: every byte of an image that the store holds, read again.
 
 use super::layers::in_worker;
-use super::source::SourceImage;
+use super::source::{LayerSource, SourceImage};
 use super::{Store, files, map_name};
 use crate::error::{Error, Kind, Result};
-use crate::image::Digest;
+use crate::image::{Digest, LayerId};
 use crate::plan::IdMap;
 use crate::policy::VerifyMode;
 use crate::sandbox::check::{self, Outcome};
@@ -47,17 +47,17 @@ impl Store {
         for layer in &image.layers {
             self.verify_blob(&layer.descriptor.digest, &mut out)?;
         }
-        let mut diff_ids = image.config.diff_ids.clone();
-        diff_ids.sort_unstable();
-        diff_ids.dedup();
-        for diff_id in diff_ids {
-            let Some(held) = self.layer(&map_name(map), &diff_id)? else {
+        let mut layers: Vec<LayerId> = image.layers.iter().map(LayerSource::id).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        for id in layers {
+            let Some(held) = self.layer(&map_name(map), &id)? else {
                 continue;
             };
             out.layers += 1;
             let recorded = held.record.list;
             let bytes = in_worker(map, held.folder.as_fd(), &[], |root| {
-                let found = verify_layer(root, &diff_id.0, &recorded)?;
+                let found = verify_layer(root, &id.diff_id.0, &recorded)?;
                 serde_json::to_vec(&found)
                     .map_err(|e| Error::new(Kind::Worker, format!("write findings: {e}")))
             })?;

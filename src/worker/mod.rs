@@ -30,6 +30,17 @@ pub fn run(
     keep: &[RawFd],
     job: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>>,
 ) -> Result<Vec<u8>> {
+    run_beside(map, root, keep, job, || {})
+}
+
+/// As [`run`]; `beside` runs here while the job does.
+pub fn run_beside(
+    map: &IdMap,
+    root: BorrowedFd<'_>,
+    keep: &[RawFd],
+    job: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>>,
+    beside: impl FnOnce(),
+) -> Result<Vec<u8>> {
     let one = SingleThread::check()?;
     let at = Confinement {
         map,
@@ -37,7 +48,7 @@ pub fn run(
         keep,
         landlock_abi: crate::sys::landlock_abi().unwrap_or(0),
     };
-    let answer = confined::run(one, &at, |root| match job(root) {
+    let confined = |root: BorrowedFd<'_>| match job(root) {
         Ok(mut bytes) => {
             bytes.insert(0, b'+');
             bytes
@@ -54,7 +65,8 @@ pub fn run(
             bytes.insert(0, b'-');
             bytes
         }
-    })?;
+    };
+    let answer = confined::run(one, &at, confined, beside)?;
     match answer.split_first() {
         Some((b'+', _)) => {
             let mut answer = answer;

@@ -16,7 +16,9 @@ pub use archive::{Archive, Member, MemberKind, scan_archive};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::quote::quoted;
-use crate::image::{Descriptor, DiffId, ImageConfig, ImageName, LayerMedia, Manifest, Platform};
+use crate::image::{
+    Descriptor, DiffId, ImageConfig, ImageName, LayerId, LayerMedia, Manifest, Platform,
+};
 use crate::store::verify::Verified;
 use docker::DockerArchive;
 use folder::Folder;
@@ -63,6 +65,14 @@ enum LayerPlace {
 }
 
 impl LayerSource {
+    /// What the store keeps it under.
+    pub fn id(&self) -> LayerId {
+        LayerId {
+            diff_id: self.diff_id,
+            blob: self.descriptor.digest,
+        }
+    }
+
     /// Opens the blob. Its length is the descriptor's (else `Integrity`); its digest is for the
     /// reader to check.
     pub fn open(&self) -> Result<BlobHandle> {

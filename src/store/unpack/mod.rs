@@ -30,7 +30,6 @@ use crate::sandbox::check;
 use disk::Disk;
 use members::{Members, What};
 use model::{IMPLICIT, Id, Meta, Missing, Model, ROOT, Thing};
-use std::fs::File;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,8 +135,7 @@ pub struct Unpacked {
 }
 
 /// Unpacks `blob` into the empty folder `into` and verifies it: size and digest while it is read,
-/// the diff id over what it decompresses to. The blob's bytes are copied to `copy_to` on the way.
-/// After an error the folder holds leftovers, which the caller removes.
+/// the diff id over what it decompresses to. After an error the folder holds leftovers, which the caller removes.
 ///
 /// Errors: `Integrity` when the bytes are not what was named, `Malformed`, `Unsupported` and
 /// `Limit` when they are and break the rules, `Io` and `Host` when the disk will not have them.
@@ -147,7 +145,6 @@ pub fn unpack(
     into: BorrowedFd<'_>,
     owner: OwnerMode,
     limits: &Limits,
-    copy_to: Option<File>,
 ) -> Result<Unpacked> {
     let hurry = AtomicBool::new(false);
     let (full, incoming) = mpsc::sync_channel(BUFFERS);
@@ -156,7 +153,7 @@ pub fn unpack(
         let reader = scope.spawn(|| {
             // The sender goes with this thread's work: its end is the stream's end.
             let (full, emptied) = (full, emptied);
-            stream::produce(blob, expect, limits, copy_to, &hurry, full, emptied)
+            stream::produce(blob, expect, limits, &hurry, full, emptied)
         });
         let written = {
             let mut layer = Layer::new(Stream::new(incoming, empties), into, owner, limits);

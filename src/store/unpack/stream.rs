@@ -1,11 +1,9 @@
-//! From compressed blob to plain tar bytes, in a thread of its own: read, hash, copy to the store,
-//! decompress, hash again. What the other thread gets are recycled buffers over a bounded channel,
+//! From compressed blob to plain tar bytes, in a thread of its own: read, hash, decompress, hash again. What the other thread gets are recycled buffers over a bounded channel,
 //! so memory stays the same for any layer.
 use super::{Expect, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, DiffId, Digest, Hasher};
-use std::fs::File;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError};
 
@@ -14,17 +12,16 @@ const BUFFER: usize = 256 << 10;
 /// How many buffers travel.
 pub(super) const BUFFERS: usize = 6;
 
-/// The blob: bounded, counted, hashed, and copied while it is read.
+/// The blob: bounded, counted and hashed while it is read.
 struct Source<'a, R> {
     inner: R,
     expect: &'a Expect,
-    copy_to: Option<File>,
     hasher: Hasher,
     total: u64,
     buffer: Vec<u8>,
     at: usize,
     end: usize,
-    /// What went wrong with reading or copying; decompressors only see that something did.
+    /// What went wrong with reading; decompressors only see that something did.
     failure: Option<Error>,
 }
 
@@ -49,10 +46,6 @@ impl<R: Read> Source<'_, R> {
             )));
         }
         self.hasher.update(&self.buffer[..read]);
-        if let Some(file) = &mut self.copy_to {
-            file.write_all(&self.buffer[..read])
-                .map_err(|e| Error::io("write a layer's blob", &e))?;
-        }
         (self.at, self.end) = (0, read);
         Ok(())
     }
@@ -129,7 +122,6 @@ pub(super) fn produce<R: Read>(
     blob: R,
     expect: &Expect,
     limits: &Limits,
-    copy_to: Option<File>,
     hurry: &AtomicBool,
     out: SyncSender<Vec<u8>>,
     empties: Receiver<Vec<u8>>,
@@ -137,7 +129,6 @@ pub(super) fn produce<R: Read>(
     let mut source = Source {
         inner: blob,
         expect,
-        copy_to,
         hasher: Hasher::default(),
         total: 0,
         buffer: vec![0; BUFFER],

@@ -4,7 +4,6 @@ use super::super::*;
 use super::support::*;
 use std::fs;
 use std::io::Write as _;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -402,28 +401,4 @@ fn bombs_are_stopped_while_they_stream() {
         Kind::Malformed,
         "a window of 64 MiB"
     );
-}
-
-#[test]
-fn the_blob_is_copied_on_the_way() {
-    let plain = tar().file("a", &vec![7; 600_000]).end();
-    let blob = gzip(&plain);
-    let scratch = Scratch::new("copy");
-    let into = fs::File::open(&scratch.0).unwrap();
-    let copy = fs::File::create(scratch.0.join("blob")).unwrap();
-    fs::create_dir(scratch.0.join("fs")).unwrap();
-    let fs_dir = fs::File::open(scratch.0.join("fs")).unwrap();
-    let expect = expect(Compression::Gzip, &blob, &plain);
-    let owner = OwnerMode::Record;
-    unpack(
-        &blob[..],
-        &expect,
-        fs_dir.as_fd(),
-        owner,
-        &Limits::default(),
-        Some(copy),
-    )
-    .unwrap();
-    drop(into);
-    assert_eq!(fs::read(scratch.0.join("blob")).unwrap(), blob);
 }

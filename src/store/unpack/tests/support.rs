@@ -262,7 +262,7 @@ pub(super) fn try_with(
         compression,
         ..expect
     };
-    let unpacked = unpack(blob, &expect, into.as_fd(), OwnerMode::Record, limits, None);
+    let unpacked = unpack(blob, &expect, into.as_fd(), OwnerMode::Record, limits);
     assert_eq!(canary(&scratch.0), before, "something outside was touched");
     if let Ok(unpacked) = &unpacked {
         let outcome = check::check(
