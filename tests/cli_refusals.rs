@@ -24,11 +24,11 @@ const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attac
     --kernel-memory=1g -l=a=b --label=a=b --label-file=x --link=x --link-local-ip=1.2.3.4 \
     --log-driver=none --log-opt=a=b --mac-address=x -m=1g --memory=1g --memory-reservation=1g \
     --memory-swap=1g --memory-swappiness=1 --mount=type=bind,source=/,target=/x --network-alias=x \
-    --no-healthcheck --oom-kill-disable --oom-score-adj=1 --pid=host --pids-limit=1 \
+    --no-healthcheck --oom-kill-disable --oom-score-adj=1 --pid=host\
     --platform=linux/arm64 --privileged -p=80:80 --publish=80:80 -P --publish-all --pull=always -q \
     --quiet --restart=always --runtime=runc --security-opt=seccomp=unconfined --shm-size=1g \
     --sig-proxy=false --stop-signal=TERM --stop-timeout=1 --storage-opt=size=1g --sysctl=a=b \
-    --ulimit=nofile=1 --use-api-socket --userns=host --uts=host -v=/:/host --volume=/:/host \
+    --use-api-socket --userns=host --uts=host -v=/:/host --volume=/:/host \
     --volume-driver=x --volumes-from=x";
 
 #[test]

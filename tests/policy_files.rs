@@ -122,7 +122,7 @@ fn what_is_given_stands_in_the_plan_with_its_line() {
     home.lazaret(["run", "--rm", "--dry-run", &image, "true"])
         .run()
         .ok()
-        .says("Processes=40")
+        .says("processes: 40")
         .says("CHOWN")
         .says(&format!("{}:5", file.display()));
     policy(&home, "[[give]]\ncaps = [\"SYS_ADMIN\"]\nreason = \"r\"\n");

@@ -153,7 +153,7 @@ fn few_files(step: Step) -> Option<Step> {
         Step::SetRlimits(mut limits) => {
             for limit in &mut limits {
                 if limit.resource == Resource::Files {
-                    limit.value = 1000;
+                    (limit.soft, limit.hard) = (1000, 1000);
                 }
             }
             Step::SetRlimits(limits)
@@ -525,6 +525,7 @@ fn default_plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         tmp: granted(64 << 20),
         tmpfs: Vec::new(),
         pids: granted(512),
+        ulimits: Vec::new(),
         timeout: None,
         verify: granted(VerifyMode::Stat),
         tty: false,

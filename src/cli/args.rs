@@ -189,6 +189,12 @@ pub struct RunArgs {
     /// Network: none is the only one yet
     #[arg(long, alias = "net", value_name = "none")]
     pub network: Option<String>,
+    /// Most processes and threads at once
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pids_limit: Option<String>,
+    /// Limit of each process: nofile, fsize, cpu, stack, as, ...
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<String>,
     /// Kill everything inside after this long (10s, 1m30s)
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,

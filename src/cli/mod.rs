@@ -6,6 +6,7 @@
 mod args;
 mod completion;
 mod env;
+mod limits;
 mod listing;
 mod objects;
 mod refused;

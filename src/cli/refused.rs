@@ -121,7 +121,6 @@ pub const RUN: &[Flag] = &[
     ("oom-kill-disable", None, Later("")),
     ("oom-score-adj", None, Later("")),
     ("pid", None, Later("a cell has a pid namespace of its own")),
-    ("pids-limit", None, Later(LIMITS)),
     (
         "platform",
         None,
@@ -163,7 +162,6 @@ pub const RUN: &[Flag] = &[
     ("stop-timeout", None, Later("")),
     ("storage-opt", None, Later(LIMITS)),
     ("sysctl", None, Later("/proc/sys is read-only inside")),
-    ("ulimit", None, Later(LIMITS)),
     (
         "use-api-socket",
         None,

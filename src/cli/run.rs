@@ -1,7 +1,7 @@
 //! `run`: argv -> [`RunRequest`].
 
 use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
-use super::{env, values};
+use super::{env, limits, values};
 use crate::engine::RunRequest;
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageName;
@@ -40,6 +40,8 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
                 .collect::<Result<_>>()?,
             hostname: args.hostname.as_deref().map(values::hostname).transpose()?,
             timeout: args.timeout.as_deref().map(values::duration).transpose()?,
+            pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,
+            ulimits: limits::ulimits(&args.ulimit)?,
             rm: args.rm,
             tty: args.tty,
             interactive: args.interactive,

@@ -345,6 +345,7 @@ mod tests {
             landlock_abi: 7,
             subids: Some((ids, ids)),
             no_subids: String::new(),
+            hard_limits: vec![],
             memory: 1 << 30,
         }
     }

@@ -15,7 +15,7 @@ pub use ids::pick_range;
 pub use policy_files::{policy, policy_from};
 
 use crate::error::{Error, Kind, Result};
-use crate::policy::{HostFacts, SubIds};
+use crate::policy::{HostFacts, SubIds, Which};
 use crate::sys;
 use std::path::Path;
 
@@ -69,8 +69,30 @@ pub fn facts(recorded: Option<(SubIds, SubIds)>) -> Result<HostFacts> {
         landlock_abi: sys::landlock_abi().unwrap_or(0),
         subids,
         no_subids,
+        hard_limits: hard_limits(),
         memory: u64::from(memory.mem_unit).saturating_mul(memory.totalram),
     })
+}
+
+/// The caller's own hard limits, where there are any.
+fn hard_limits() -> Vec<(Which, u64)> {
+    use rustix::process::{Resource, getrlimit};
+    let limits = Which::ALL.into_iter().filter_map(|which| {
+        let resource = match which {
+            Which::Nproc => Resource::Nproc,
+            Which::Nofile => Resource::Nofile,
+            Which::Fsize => Resource::Fsize,
+            Which::Cpu => Resource::Cpu,
+            Which::Stack => Resource::Stack,
+            Which::As => Resource::As,
+            Which::Data => Resource::Data,
+            Which::Memlock => Resource::Memlock,
+            Which::Msgqueue => Resource::Msgqueue,
+            Which::Sigpending => Resource::Sigpending,
+        };
+        Some((which, getrlimit(resource).maximum?))
+    });
+    limits.collect()
 }
 
 /// GOARCH's name of what this was built for.

@@ -6,7 +6,7 @@ use super::{
     Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
 };
 use crate::error::Result;
-use crate::policy::{Granted, Grants, Origin};
+use crate::policy::{Granted, Grants, Origin, Which};
 use std::path::PathBuf;
 
 /// What a plan stands on, beside what was granted.
@@ -56,7 +56,7 @@ const NODES: &[(&str, u32, u32)] = &[
 ];
 /// One inode for this many bytes of a tmpfs, as ext4's default ratio.
 const BYTES_PER_INODE: u64 = 16384;
-/// RLIMIT_NOFILE inside.
+/// RLIMIT_NOFILE inside where no rule gives `nofile`.
 const OPEN_FILES: u64 = 65_536;
 
 /// The plan of the default cell.
@@ -312,21 +312,6 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::NewSession(stdio),
         &Origin::Always("no host terminal is reachable"),
     );
-    let limits = vec![
-        Rlimit {
-            resource: Resource::Core,
-            value: 1,
-        },
-        Rlimit {
-            resource: Resource::Processes,
-            value: grants.pids.value,
-        },
-        Rlimit {
-            resource: Resource::Files,
-            value: OPEN_FILES,
-        },
-    ];
-    add(Payload, Step::SetRlimits(limits), &grants.pids.origin);
     let keep = &grants.caps.value;
     add(
         Payload,
@@ -356,6 +341,9 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::SetCapabilities { keep: keep.clone() },
         &grants.caps.origin,
     );
+    // Late, because few open files or little memory are for the command and not for the launch.
+    let bounded = Origin::Always("no process takes more than its share");
+    add(Payload, Step::SetRlimits(rlimits(grants)), &bounded);
     add(
         Payload,
         Step::NoNewPrivileges,
@@ -397,6 +385,55 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         &supervise_origin,
     );
     Ok(Plan::new(steps))
+}
+
+/// The limits of a process, core dumps first.
+fn rlimits(grants: &Grants) -> Vec<Rlimit> {
+    let asked = |which| grants.ulimits.iter().find(|u| u.value.which == which);
+    let mut limits = vec![Rlimit {
+        resource: Resource::Core,
+        soft: 1,
+        hard: 1,
+        origin: Origin::Always("a crash reaches no core handler outside"),
+    }];
+    // The smallest that was asked for, and of it the soft part.
+    let hard = grants.pids.value;
+    let soft = asked(Which::Nproc).map_or(hard, |u| u.value.soft.min(hard));
+    limits.push(Rlimit {
+        resource: Resource::Processes,
+        soft,
+        hard,
+        origin: grants.pids.origin.clone(),
+    });
+    if asked(Which::Nofile).is_none() {
+        limits.push(Rlimit {
+            resource: Resource::Files,
+            soft: OPEN_FILES,
+            hard: OPEN_FILES,
+            origin: Origin::Always("the number of descriptors is bounded"),
+        });
+    }
+    limits.extend(grants.ulimits.iter().filter_map(|granted| {
+        let resource = match granted.value.which {
+            Which::Nproc => return None,
+            Which::Nofile => Resource::Files,
+            Which::Fsize => Resource::FileSize,
+            Which::Cpu => Resource::CpuSeconds,
+            Which::Stack => Resource::Stack,
+            Which::As => Resource::AddressSpace,
+            Which::Data => Resource::Data,
+            Which::Memlock => Resource::LockedMemory,
+            Which::Msgqueue => Resource::MessageQueues,
+            Which::Sigpending => Resource::PendingSignals,
+        };
+        Some(Rlimit {
+            resource,
+            soft: granted.value.soft,
+            hard: granted.value.hard,
+            origin: granted.origin.clone(),
+        })
+    }));
+    limits
 }
 
 /// `USER[:GROUP]` split.

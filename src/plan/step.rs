@@ -154,13 +154,17 @@ pub struct LandlockRule {
     pub device_ioctl: bool,
 }
 
-/// A resource limit (setrlimit(2)): soft and hard are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+/// A resource limit (setrlimit(2)). Never more than the caller's own hard limit comes of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Rlimit {
     /// Which.
     pub resource: Resource,
-    /// How much.
-    pub value: u64,
+    /// Where the kernel stops a process; `u64::MAX`: nowhere.
+    pub soft: u64,
+    /// How far a process may raise it.
+    pub hard: u64,
+    /// The rule or flag behind it.
+    pub origin: Origin,
 }
 
 /// The resources that a plan limits.
@@ -179,6 +183,16 @@ pub enum Resource {
     MessageQueues,
     /// RLIMIT_AS.
     AddressSpace,
+    /// RLIMIT_FSIZE.
+    FileSize,
+    /// RLIMIT_CPU.
+    CpuSeconds,
+    /// RLIMIT_STACK.
+    Stack,
+    /// RLIMIT_DATA.
+    Data,
+    /// RLIMIT_SIGPENDING.
+    PendingSignals,
 }
 
 /// A variable of the command's environment.
@@ -404,6 +418,10 @@ impl Step {
                     .chain((!known).then_some(home))
                     .collect()
             }
+            Self::SetRlimits(limits) => limits
+                .iter()
+                .map(|l| (l.to_string(), l.origin.clone()))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -527,12 +545,7 @@ impl fmt::Display for Step {
             Self::NewSession(Stdio::Terminal { .. }) => f.write_str("new session with the pty"),
             Self::NewSession(Stdio::Interactive) => f.write_str("new session, pipes"),
             Self::NewSession(Stdio::Output) => f.write_str("new session, pipes, no input"),
-            Self::SetRlimits(limits) => {
-                f.write_str("limit")?;
-                limits
-                    .iter()
-                    .try_for_each(|l| write!(f, " {:?}={}", l.resource, l.value))
-            }
+            Self::SetRlimits(_) => f.write_str("limit each process"),
             Self::BoundCapabilities {
                 keep,
                 lock_securebits,
@@ -583,6 +596,33 @@ fn list(names: &[String]) -> String {
         "none".to_owned()
     } else {
         names.join(" ")
+    }
+}
+
+impl fmt::Display for Rlimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.resource {
+            Resource::Core => "core",
+            Resource::Processes => "processes",
+            Resource::Files => "open files",
+            Resource::LockedMemory => "bytes locked in memory",
+            Resource::MessageQueues => "bytes in message queues",
+            Resource::AddressSpace => "bytes of address space",
+            Resource::FileSize => "bytes of a file",
+            Resource::CpuSeconds => "seconds of CPU time",
+            Resource::Stack => "bytes of stack",
+            Resource::Data => "bytes of data",
+            Resource::PendingSignals => "pending signals",
+        };
+        let amount = |n: u64| match n {
+            u64::MAX => "unlimited".to_owned(),
+            n => n.to_string(),
+        };
+        write!(f, "{what}: {}", amount(self.soft))?;
+        if self.soft < self.hard {
+            write!(f, ", may be raised to {}", amount(self.hard))?;
+        }
+        Ok(())
     }
 }
 

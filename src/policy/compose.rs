@@ -2,7 +2,8 @@
 //! between levels everyone must agree.
 
 use super::grants::{Origin, Reason};
-use super::parse::{self, Day, Entry, Head, Key, Limit, Parsed, PolicyFile, Require, Rule, Trust};
+use super::limit::{Limit, Unit};
+use super::parse::{self, Day, Entry, Head, Key, Parsed, PolicyFile, Require, Rule, Trust};
 use super::pattern::{matches, specificity};
 use super::shipped::{NEVER, STRICT};
 use super::words;
@@ -156,13 +157,13 @@ impl Level {
     }
 }
 
-/// The amount that an entry sets: processes, bytes or seconds.
+/// The amount that an entry sets: pieces, bytes or seconds.
 pub(super) fn amount(limit: Limit, entry: &Entry<Limit>, whole: u64) -> Option<u64> {
     let text = entry.values.first()?;
-    match limit {
-        Limit::Pids => text.parse().ok(),
-        Limit::Tmp | Limit::Memory => words::parse_size(text, whole),
-        Limit::Timeout => words::parse_duration(text).map(|d| d.as_secs()),
+    match limit.unit() {
+        Unit::Pieces => text.parse().ok(),
+        Unit::Bytes => words::parse_size(text, whole),
+        Unit::Seconds => words::parse_duration(text).map(|d| d.as_secs()),
     }
 }
 
@@ -350,8 +351,8 @@ pub(super) fn written(rule: &Rule, entry: &Entry<Key>) -> String {
 /// A limit of a rule as it is written.
 pub(super) fn written_limit(rule: &Rule, entry: &Entry<Limit>) -> String {
     let value = entry.values.first().map_or("", String::as_str);
-    let value = match entry.key {
-        Limit::Pids => value.to_owned(),
+    let value = match entry.key.unit() {
+        Unit::Pieces => value.to_owned(),
         _ => words::toml(value),
     };
     format!(

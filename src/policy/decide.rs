@@ -6,9 +6,11 @@ use super::facts::{HostFacts, ImageFacts};
 use super::grants::{
     Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict, VerifyMode,
 };
-use super::parse::{Entry, Key, Limit, NoneWord};
+use super::limit::{Limit, Unit};
+use super::parse::{Entry, Key, NoneWord};
 use super::property::{PROPERTIES, Property, Strength};
 use super::request::Request;
+use super::ulimits::Ulimit;
 use super::words;
 use crate::error::{Error, Kind, Result};
 use crate::image::quote::listed;
@@ -40,7 +42,8 @@ pub fn decide(
     };
 
     judge.facts(image);
-    let limits = judge.limits(request)?;
+    let ulimits = judge.ulimits(request);
+    let limits = judge.limits(request, &ulimits)?;
     judge.properties(request, limits.memory.is_some());
     let user = command::user(request, image)?;
     let id_map = judge.id_map(&user);
@@ -90,6 +93,7 @@ pub fn decide(
         tmp: limits.tmp,
         tmpfs,
         pids: limits.pids,
+        ulimits,
         timeout: limits.timeout,
         verify,
         tty: request.tty,
@@ -98,12 +102,12 @@ pub fn decide(
     })))
 }
 
-struct Judge<'a> {
-    policy: &'a Policy,
-    subject: &'a Subject,
-    host: &'a HostFacts,
-    reasons: Vec<Reason>,
-    downgrades: Vec<Downgrade>,
+pub(super) struct Judge<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) subject: &'a Subject,
+    pub(super) host: &'a HostFacts,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) downgrades: Vec<Downgrade>,
 }
 
 /// What is had unasked, clipped to what every level allows.
@@ -339,12 +343,10 @@ impl Judge<'_> {
         })
     }
 
-    fn limits(&mut self, request: &Request) -> Result<Limits> {
+    fn limits(&mut self, request: &Request, ulimits: &[Granted<Ulimit>]) -> Result<Limits> {
         let missing =
             |what: &str| Error::new(Kind::Policy, format!("no rule gives limits = {{ {what} }}"));
-        let pids = self
-            .given_limit(Limit::Pids)
-            .ok_or_else(|| missing("pids"))?;
+        let pids = self.pids(request, ulimits).ok_or_else(|| missing("pids"))?;
         let tmp = self.given_limit(Limit::Tmp).ok_or_else(|| missing("tmp"))?;
         let memory = self.given_limit(Limit::Memory);
         let given = self.given_limit(Limit::Timeout);
@@ -360,6 +362,10 @@ impl Judge<'_> {
                         ),
                         Limit::Memory => (false, "lazaret does not set memory limits yet"),
                         Limit::Timeout => (timeout.is_some(), "--timeout sets one"),
+                        other => (
+                            ulimits.iter().any(|u| u.value.which.limit() == *other),
+                            "--ulimit sets one",
+                        ),
                     };
                     if !held {
                         self.reasons.push(Reason {
@@ -382,7 +388,7 @@ impl Judge<'_> {
     }
 
     /// What the user's level gives, or less where a level outside it says less.
-    fn given_limit(&self, limit: Limit) -> Option<Granted<u64>> {
+    pub(super) fn given_limit(&self, limit: Limit) -> Option<Granted<u64>> {
         let giver = self.policy.giver()?;
         let rules = giver.give(self.subject);
         let entries = rules.flat_map(|rule| rule.limits.iter().map(move |entry| (rule, entry)));
@@ -435,7 +441,7 @@ impl Judge<'_> {
     }
 
     /// Refuses more of a limit than a level allows.
-    fn at_most(&mut self, limit: Limit, value: u64, asked: &str, written: &str) {
+    pub(super) fn at_most(&mut self, limit: Limit, value: u64, asked: &str, written: &str) {
         for level in &self.policy.levels {
             let Some((most, rule, entry)) = level.most(self.subject, limit, self.host.memory)
             else {
@@ -443,7 +449,11 @@ impl Judge<'_> {
             };
             if value > most {
                 let origin = rule.head.at(entry.line);
-                let snippet = format!("limits = {{ {} = {} }}", limit.name(), words::toml(written));
+                let written = match limit.unit() {
+                    Unit::Pieces => written.to_owned(),
+                    _ => words::toml(written),
+                };
+                let snippet = format!("limits = {{ {} = {written} }}", limit.name());
                 self.reasons.push(Reason {
                     asked: asked.to_owned(),
                     rule: compose::written_limit(rule, entry),
@@ -571,11 +581,12 @@ fn join(list: &mut Option<Granted<Vec<String>>>, values: &[String], at: &Origin)
 
 /// An amount of a limit as a person writes it.
 fn amount(limit: Limit, amount: u64) -> String {
-    match limit {
-        Limit::Pids => amount.to_string(),
+    match limit.unit() {
+        Unit::Pieces => amount.to_string(),
         // Whole units, rounded down.
-        Limit::Tmp | Limit::Memory => words::size(amount >> 20 << 20),
-        Limit::Timeout => format!("{amount}s"),
+        Unit::Bytes if amount >= 1 << 20 => words::size(amount >> 20 << 20),
+        Unit::Bytes => words::size(amount),
+        Unit::Seconds => format!("{amount}s"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of the image and of this machine when a decision is made.
 
+use super::ulimits::Which;
 use crate::image::{Digest, ImageConfig};
 
 /// Facts of an unpacked image, from its layer indexes; `decide` reads nothing else of it.
@@ -53,6 +54,9 @@ pub struct HostFacts {
     pub subids: Option<(SubIds, SubIds)>,
     /// Why `subids` is `None`, in a person's words, with the remedy; empty where it is `Some`.
     pub no_subids: String,
+    /// The caller's own hard limits (setrlimit(2)), which no process of its own may pass; what is
+    /// not here has none.
+    pub hard_limits: Vec<(Which, u64)>,
     /// Bytes of memory of this machine; percentages in policies are of this.
     pub memory: u64,
 }

@@ -1,5 +1,6 @@
 //! The answer: grants with their origins, or reasons.
 
+use super::ulimits::Ulimit;
 use std::fmt;
 use std::time::Duration;
 
@@ -134,6 +135,8 @@ pub struct Grants {
     pub tmpfs: Vec<Granted<TmpfsMount>>,
     /// Processes and threads at once.
     pub pids: Granted<u64>,
+    /// Other limits of a process, each at most once.
+    pub ulimits: Vec<Granted<Ulimit>>,
     /// Wall time.
     pub timeout: Option<Granted<Duration>>,
     /// How layers are checked.

@@ -11,6 +11,7 @@ mod compose;
 mod decide;
 mod facts;
 mod grants;
+mod limit;
 mod parse;
 mod pattern;
 pub mod property;
@@ -18,6 +19,7 @@ mod request;
 mod shipped;
 #[cfg(test)]
 mod tests;
+mod ulimits;
 mod words;
 
 pub use admit::{Admit, admit};
@@ -30,3 +32,4 @@ pub use grants::{
     Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict, VerifyMode,
 };
 pub use request::{Request, TmpfsAsk};
+pub use ulimits::{Ulimit, Which};

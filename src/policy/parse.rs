@@ -2,6 +2,7 @@
 //! not built yet, is an error with its file and line: a rule is never passed over in silence.
 
 use super::grants::{Origin, VerifyMode};
+use super::limit::{Limit, Unit};
 use super::words;
 use crate::error::{Error, Kind, Result};
 use serde::Deserialize;
@@ -45,26 +46,6 @@ impl Key {
             Self::Mounts => "mounts",
             Self::Targets => "targets",
             Self::Env => "env",
-        }
-    }
-}
-
-/// A limit that rules set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    Pids,
-    Tmp,
-    Memory,
-    Timeout,
-}
-
-impl Limit {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Pids => "pids",
-            Self::Tmp => "tmp",
-            Self::Memory => "memory",
-            Self::Timeout => "timeout",
         }
     }
 }
@@ -273,6 +254,16 @@ struct LimitsText {
     tmp: Option<String>,
     memory: Option<String>,
     timeout: Option<String>,
+    nofile: Option<u64>,
+    sigpending: Option<u64>,
+    cpu: Option<String>,
+    fsize: Option<String>,
+    stack: Option<String>,
+    #[serde(rename = "as")]
+    address_space: Option<String>,
+    data: Option<String>,
+    memlock: Option<String>,
+    msgqueue: Option<String>,
 }
 
 /// A date, as (year, month, day).
@@ -376,16 +367,31 @@ impl Reader<'_> {
             return Ok(Vec::new());
         };
         let line = self.line(&limits.span());
-        let LimitsText {
-            pids,
-            tmp,
-            memory,
-            timeout,
-        } = limits.into_inner();
+        let read = limits.into_inner();
+        let count = |n: Option<u64>| n.map(|n| n.to_string());
         let mut entries = Vec::new();
-        let mut push = |key, text: Option<String>, fits: &dyn Fn(&str) -> bool| {
-            let Some(text) = text else { return Ok(()) };
-            if !fits(&text) {
+        for (key, text) in [
+            (Limit::Pids, count(read.pids)),
+            (Limit::Tmp, read.tmp),
+            (Limit::Memory, read.memory),
+            (Limit::Timeout, read.timeout),
+            (Limit::Nofile, count(read.nofile)),
+            (Limit::Fsize, read.fsize),
+            (Limit::Cpu, read.cpu),
+            (Limit::Stack, read.stack),
+            (Limit::As, read.address_space),
+            (Limit::Data, read.data),
+            (Limit::Memlock, read.memlock),
+            (Limit::Msgqueue, read.msgqueue),
+            (Limit::Sigpending, count(read.sigpending)),
+        ] {
+            let Some(text) = text else { continue };
+            let fits = match key.unit() {
+                Unit::Pieces => text != "0",
+                Unit::Bytes => words::parse_size(&text, 100).is_some_and(|n| n > 0),
+                Unit::Seconds => words::parse_duration(&text).is_some(),
+            };
+            if !fits {
                 return Err(self.error(
                     Kind::Malformed,
                     line,
@@ -397,17 +403,7 @@ impl Reader<'_> {
                 values: vec![text],
                 line,
             });
-            Ok(())
-        };
-        let some_size = |text: &str| words::parse_size(text, 100).is_some_and(|n| n > 0);
-        push(Limit::Pids, pids.map(|n| n.to_string()), &|text| {
-            text != "0"
-        })?;
-        push(Limit::Tmp, tmp, &some_size)?;
-        push(Limit::Memory, memory, &some_size)?;
-        push(Limit::Timeout, timeout, &|text| {
-            words::parse_duration(text).is_some()
-        })?;
+        }
         Ok(entries)
     }
 
@@ -453,13 +449,13 @@ impl Reader<'_> {
         if let Some(names) = rule.limits {
             let line = self.line(&names.span());
             for name in names.into_inner() {
-                let limit = [Limit::Pids, Limit::Tmp, Limit::Memory, Limit::Timeout]
-                    .into_iter()
-                    .find(|l| l.name() == name);
+                let limit = Limit::ALL.into_iter().find(|l| l.name() == name);
                 let limit = limit.ok_or_else(|| {
                     let cause = format!("no limit is called {}", words::toml(&name));
-                    self.error(Kind::Malformed, line, cause)
-                        .hint("limits are pids, tmp, memory and timeout")
+                    self.error(Kind::Malformed, line, cause).hint(format!(
+                        "limits are {}",
+                        Limit::ALL.map(Limit::name).join(", ")
+                    ))
                 })?;
                 limits.push((limit, line));
             }

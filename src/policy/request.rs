@@ -26,6 +26,10 @@ pub struct Request {
     pub hostname: Option<String>,
     /// `--timeout`: wall time after which everything is killed.
     pub timeout: Option<Duration>,
+    /// `--pids-limit`; `u64::MAX`: none.
+    pub pids_limit: Option<u64>,
+    /// `--ulimit`, each name once.
+    pub ulimits: Vec<super::Ulimit>,
     /// `--rm`: the writable layer lives in memory and goes with the run.
     pub rm: bool,
     /// `-t`.

@@ -6,9 +6,8 @@
 //! `LAZARET_BLESS=1 cargo test --lib shipped`.
 
 use super::grants::VerifyMode;
-use super::parse::{
-    Accept, Entry, FactsText, Head, Key, Limit, NoneWord, Parsed, Require, Rule, Trust,
-};
+use super::limit::Limit;
+use super::parse::{Accept, Entry, FactsText, Head, Key, NoneWord, Parsed, Require, Rule, Trust};
 use crate::error::{Error, Kind, Result};
 use std::rc::Rc;
 
@@ -39,7 +38,6 @@ const KEYS: [Key; 7] = [
     Key::Targets,
     Key::Env,
 ];
-const LIMITS: [Limit; 4] = [Limit::Pids, Limit::Tmp, Limit::Memory, Limit::Timeout];
 const ACCEPTS: [(&str, Accept); 3] = [
     ("any", Accept::Any),
     ("tofu", Accept::Tofu),
@@ -132,7 +130,7 @@ fn continued<'a>(
         rule.lists.push(Entry { key, values, line });
         return Some(());
     }
-    let key = LIMITS.into_iter().find(|l| l.name() == key)?;
+    let key = Limit::ALL.into_iter().find(|l| l.name() == key)?;
     rule.limits.push(Entry { key, values, line });
     Some(())
 }
@@ -151,7 +149,7 @@ fn required<'a>(
     if key == "limits" {
         for value in values {
             rule.limits
-                .push((LIMITS.into_iter().find(|l| l.name() == value)?, line));
+                .push((Limit::ALL.into_iter().find(|l| l.name() == value)?, line));
         }
         return Some(());
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod files;
+mod ulimits;
 
 const TODAY: (u16, u8, u8) = (2026, 11, 23);
 const USER_FILE: &str = "/home/ana/.config/lazaret/policy.toml";
@@ -70,6 +71,7 @@ fn host() -> HostFacts {
             },
         )),
         no_subids: String::new(),
+        hard_limits: vec![(Which::Nofile, 1 << 20)],
         memory: 8 << 30,
     }
 }
@@ -94,6 +96,8 @@ fn request() -> Request {
         tmpfs: vec![],
         hostname: None,
         timeout: None,
+        pids_limit: None,
+        ulimits: vec![],
         rm: true,
         tty: false,
         interactive: false,

@@ -10,7 +10,7 @@ use super::launch::filter;
 use super::wire::{At, Fault, Received, Record, receive, send};
 use super::{init, landlock, mounts, payload, spawn};
 use crate::error::{Context, Error, Kind, Result, strerror};
-use crate::plan::{IdMap, Resource, Rlimit, seccomp};
+use crate::plan::{IdMap, Resource, seccomp};
 use crate::sys::{self, Cloned, Filter, Namespaces, SingleThread};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -264,18 +264,8 @@ fn enter(
     drop(folder);
     rustix::system::sethostname(b"lazaret-worker").at("sethostname")?;
     landlock::worker(at.landlock_abi)?;
-    for limit in [
-        Rlimit {
-            resource: Resource::Core,
-            value: 1,
-        },
-        Rlimit {
-            resource: Resource::AddressSpace,
-            value: ADDRESS_SPACE,
-        },
-    ] {
-        payload::set_rlimit(&limit)?;
-    }
+    payload::set_rlimit(Resource::Core, 1, 1)?;
+    payload::set_rlimit(Resource::AddressSpace, ADDRESS_SPACE, ADDRESS_SPACE)?;
     let keep: Vec<String> = KEEP.iter().map(|c| (*c).to_owned()).collect();
     payload::bound(&keep, true)?;
     payload::set_capabilities(&keep)?;

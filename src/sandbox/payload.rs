@@ -4,7 +4,7 @@ use super::launch::Launch;
 use super::mounts::read_file;
 use super::users::{self, User};
 use super::wire::{At, Fault, Record, send};
-use crate::plan::{Actor, Resource, Rlimit, Stdio, Step, UserSpec, Variable};
+use crate::plan::{Actor, Resource, Stdio, Step, UserSpec, Variable};
 use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -68,7 +68,9 @@ fn take(
 ) -> Done {
     match step {
         Step::NewSession(stdio) => new_session(launch, *stdio, terminal),
-        Step::SetRlimits(limits) => limits.iter().try_for_each(set_rlimit),
+        Step::SetRlimits(limits) => limits
+            .iter()
+            .try_for_each(|l| set_rlimit(l.resource, l.soft, l.hard)),
         Step::BoundCapabilities {
             keep,
             lock_securebits,
@@ -157,26 +159,30 @@ fn new_session(launch: &Launch, stdio: Stdio, terminal: Option<&OwnedFd>) -> Don
     rustix::stdio::dup2_stderr(&error).at("dup2 2")
 }
 
-pub(super) fn set_rlimit(limit: &Rlimit) -> Done {
+pub(super) fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Done {
     use rustix::process::{Resource as R, Rlimit as L, getrlimit, setrlimit};
-    let resource = match limit.resource {
+    let resource = match resource {
         Resource::Core => R::Core,
         Resource::Processes => R::Nproc,
         Resource::Files => R::Nofile,
         Resource::LockedMemory => R::Memlock,
         Resource::MessageQueues => R::Msgqueue,
         Resource::AddressSpace => R::As,
+        Resource::FileSize => R::Fsize,
+        Resource::CpuSeconds => R::Cpu,
+        Resource::Stack => R::Stack,
+        Resource::Data => R::Data,
+        Resource::PendingSignals => R::Sigpending,
     };
     // Never above the caller's own hard limit, which would need a capability outside.
-    let value = match getrlimit(resource).maximum {
-        Some(hard) => hard.min(limit.value),
-        None => limit.value,
-    };
+    let own = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    // RLIM_INFINITY has no number here.
+    let value = |n: u64| Some(n.min(own)).filter(|n| *n != u64::MAX);
     setrlimit(
         resource,
         L {
-            current: Some(value),
-            maximum: Some(value),
+            current: value(soft),
+            maximum: value(hard),
         },
     )
     .at("setrlimit")

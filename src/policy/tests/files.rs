@@ -137,7 +137,7 @@ fn files_that_are_not_understood() {
             "",
         ),
         (
-            "[[require]]\nlimits = [\"cpu\"]\nreason = \"r\"",
+            "[[require]]\nlimits = [\"cpus\"]\nreason = \"r\"",
             "cpu",
             "pids",
         ),
