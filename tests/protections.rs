@@ -17,20 +17,19 @@
     reason = "a test without harness prints its own lines, and fails by panicking"
 )]
 
+#[path = "protections/cell.rs"]
+mod cell;
 #[path = "protections/scene.rs"]
 mod scene;
 mod support;
 #[path = "protections/worker.rs"]
 mod worker;
 
-use lazaret::plan::{
-    Bind, Ground, IdMap, IdRange, Lower, Masks, Plan, Planned, Resource, Step, build,
-};
-use lazaret::policy::{Granted, Grants, IdMapKind, Network, Origin, VerifyMode};
+use lazaret::plan::{Bind, HostBind, Masks, Plan, Planned, Resource, Step};
 use lazaret::{container, sandbox, sys};
 use scene::Scene;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Subordinate ids for the rows that need a range.
@@ -85,7 +84,7 @@ without! {
     pivot: Step::Pivot,
     hostname: Step::SetHostname { .. },
     confine_init: Step::ConfineInit { .. },
-    bound: Step::BoundCapabilities { .. },
+    bound_set: Step::BoundCapabilities { .. },
     no_new_privileges: Step::NoNewPrivileges,
     set_capabilities: Step::SetCapabilities { .. },
     become_user: Step::BecomeUser { .. },
@@ -202,6 +201,33 @@ fn wrong_node(step: Step) -> Option<Step> {
     })
 }
 
+/// A change of how the host's folder is mounted.
+fn bound(step: Step, change: fn(&mut HostBind)) -> Option<Step> {
+    Some(match step {
+        Step::MountBind(mut bind) => {
+            change(&mut bind);
+            Step::MountBind(bind)
+        }
+        step => step,
+    })
+}
+
+fn bind_read_only(step: Step) -> Option<Step> {
+    bound(step, |bind| bind.read_only = false)
+}
+
+fn bind_no_suid(step: Step) -> Option<Step> {
+    bound(step, |bind| bind.no_suid = false)
+}
+
+fn bind_no_dev(step: Step) -> Option<Step> {
+    bound(step, |bind| bind.no_dev = false)
+}
+
+fn bind_no_exec(step: Step) -> Option<Step> {
+    bound(step, |bind| bind.no_exec = false)
+}
+
 const RANGED: &[&str] = &["userns", "overlay", "root"];
 const LANDLOCKED: &[&str] = &["userns", "overlay", "landlock"];
 
@@ -252,7 +278,7 @@ fn rows() -> Vec<Row> {
             ..row("Landlock: making devices", "whiteout", &[landlock])
         },
         Row {
-            beside: &[seccomp, bound, set_capabilities],
+            beside: &[seccomp, bound_set, set_capabilities],
             args: &["old"],
             needs: LANDLOCKED,
             ..row("Landlock: mounts", "mounts", &[landlock])
@@ -275,9 +301,9 @@ fn rows() -> Vec<Row> {
             beside: &[few_files],
             ..row("limit: descriptors", "files_open", &[file_limit])
         },
-        row("bounding set and securebits", "powers", &[bound]),
+        row("bounding set and securebits", "powers", &[bound_set]),
         Row {
-            beside: &[bound],
+            beside: &[bound_set],
             args: &["effective"],
             ..row("capabilities dropped", "powers", &[set_capabilities])
         },
@@ -298,8 +324,27 @@ fn rows() -> Vec<Row> {
             ..row("seccomp: making devices", "whiteout", &[seccomp])
         },
         Row {
-            beside: &[landlock, bound, set_capabilities],
+            beside: &[landlock, bound_set, set_capabilities],
             ..row("seccomp: mounts", "mounts", &[seccomp])
+        },
+        Row {
+            args: &["write"],
+            ..row("bind: read-only", "bind", &[bind_read_only])
+        },
+        Row {
+            args: &["exec"],
+            ..row("bind: noexec", "bind", &[bind_no_exec])
+        },
+        Row {
+            args: &["device"],
+            needs: RANGED,
+            ..row("bind: nodev", "bind", &[bind_no_dev])
+        },
+        Row {
+            args: &["setuid"],
+            beside: &[seccomp, landlock, no_new_privileges, bound_set],
+            needs: RANGED,
+            ..row("bind: nosuid", "bind", &[bind_no_suid])
         },
         Row {
             beside: &[image_groups],
@@ -317,7 +362,7 @@ fn rows() -> Vec<Row> {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
-        Some("--cell") => cell(&args[1..]),
+        Some("--cell") => launcher(&args[1..]),
         Some("--worker") => worker::run(&args[1..]),
         // What /proc/self/exe is, until the payload's exec (CVE-2019-5736).
         Some("--inside") => {
@@ -371,6 +416,15 @@ fn table(filter: Option<&String>) -> ExitCode {
             }
         }
     }
+    if filter.is_none() {
+        match refuses_another_source(&scene) {
+            Ok(()) => println!("test a source that is not what was judged ... ok (refused)"),
+            Err(why) => {
+                failed += 1;
+                println!("test a source that is not what was judged ... FAILED ({why})");
+            }
+        }
+    }
     if filter.is_none() && support::have("protections::worker", "landlock") {
         for name in worker::ATTEMPTS {
             match worker::judge(&scene, name) {
@@ -421,7 +475,7 @@ fn words(output: &std::process::Output) -> String {
 }
 
 /// The launcher: a process of one thread with something to lose.
-fn cell(args: &[String]) -> ExitCode {
+fn launcher(args: &[String]) -> ExitCode {
     match launch(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -441,9 +495,10 @@ fn launch(args: &[String]) -> lazaret::error::Result<u8> {
         beside: &[wrong_node],
         ..row("wrong node", "fds", &[])
     };
+    let swapped = row("wrong source", "bind", &[]);
     let row = rows
         .iter()
-        .chain([&wrong])
+        .chain([&wrong, &swapped])
         .find(|row| row.name == name)
         .expect("a row of that name");
     let folder = Path::new(folder);
@@ -464,7 +519,7 @@ fn launch(args: &[String]) -> lazaret::error::Result<u8> {
             .to_owned(),
     ];
     argv.extend_from_slice(rest);
-    let mut plan = default_plan(row, folder, argv);
+    let mut plan = cell::plan(row, folder, argv);
     let mut changes = row.beside.to_vec();
     if which == "gone" {
         changes.extend_from_slice(row.gone);
@@ -485,93 +540,15 @@ fn launch(args: &[String]) -> lazaret::error::Result<u8> {
     }
     let one = sys::SingleThread::check()?;
     let signals = container::supervise::Signals::take()?;
-    let mut running = sandbox::spawn(sandbox::prepare(plan, false)?, one)?;
+    let judged = match (row.program, row.name) {
+        ("bind", "wrong source") => vec![cell::open(&folder.join("programs"))],
+        ("bind", _) => vec![cell::open(&folder.join("bound"))],
+        _ => Vec::new(),
+    };
+    let mut running = sandbox::spawn(sandbox::prepare(plan, judged, false)?, one)?;
     Ok(container::supervise::supervise(&mut running, &signals)?
         .how
         .exit_code())
-}
-
-/// The default cell's plan, without the check of layers, which have no record here.
-fn default_plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
-    fn granted<T>(value: T) -> Granted<T> {
-        Granted {
-            value,
-            origin: Origin::Always("test"),
-        }
-    }
-    let ranged = row.needs.contains(&"root");
-    let nodes = ["null", "zero", "full", "random", "urandom", "tty"];
-    let grants = Grants {
-        id_map: granted(if ranged {
-            IdMapKind::Range
-        } else {
-            IdMapKind::Single
-        }),
-        network: granted(Network::None),
-        caps: granted(Vec::new()),
-        syscalls: granted("default".to_owned()),
-        devices: granted(nodes.map(str::to_owned).to_vec()),
-        env: Vec::new(),
-        argv: granted(argv),
-        workdir: granted("/".to_owned()),
-        user: granted(if row.program == "user" {
-            "1000:1000".to_owned()
-        } else {
-            String::new()
-        }),
-        hostname: granted(HOST_NAME.to_owned()),
-        read_only: granted(false),
-        ephemeral: granted(true),
-        tmp: granted(64 << 20),
-        tmpfs: Vec::new(),
-        pids: granted(512),
-        ulimits: Vec::new(),
-        timeout: None,
-        verify: granted(VerifyMode::Stat),
-        tty: false,
-        interactive: false,
-        downgrades: Vec::new(),
-    };
-    let range = IdRange {
-        inside: 0,
-        outside: RANGE,
-        count: 65_536,
-    };
-    let id_map = if ranged {
-        IdMap::Range {
-            uid: range,
-            gid: range,
-            helpers: false,
-        }
-    } else {
-        IdMap::Single {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-        }
-    };
-    let ground = Ground {
-        lowers: vec![Lower {
-            path: folder.join("layer"),
-            list: PathBuf::new(),
-            list_sha256: String::new(),
-            stat: PathBuf::new(),
-        }],
-        disk: None,
-        id_map,
-        landlock_abi: landlock_abi(),
-    };
-    let plan = build(&grants, &ground).unwrap();
-    let steps = plan.steps().iter();
-    let unchecked = steps.filter(|planned| !matches!(planned.step, Step::CheckLayers { .. }));
-    Plan::new(unchecked.cloned().collect())
-}
-
-/// This kernel's Landlock ABI (landlock_create_ruleset(2), LANDLOCK_CREATE_RULESET_VERSION).
-fn landlock_abi() -> u32 {
-    let (none, version) = (std::ptr::null::<u8>(), 1);
-    // SAFETY: with the version flag the kernel takes neither attributes nor size.
-    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, version) };
-    u32::try_from(abi).unwrap_or(0)
 }
 
 /// A descriptor of a host file that survives exec: a caller's carelessness.
@@ -612,6 +589,16 @@ fn refuses_a_wrong_node(scene: &Scene) -> Result<(), String> {
     let output = scene.run(&row, "held");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     match output.status.code() == Some(125) && said.contains("not the device") {
+        true => Ok(()),
+        false => Err(words(&output)),
+    }
+}
+
+/// As above: between the decision and the mount another folder came to be where the source was.
+fn refuses_another_source(scene: &Scene) -> Result<(), String> {
+    let output = scene.run(&row("wrong source", "bind", &[]), "held");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() == Some(125) && said.contains("not what it was") {
         true => Ok(()),
         false => Err(words(&output)),
     }

@@ -171,6 +171,12 @@ pub struct RunArgs {
     /// Make the root file system read-only
     #[arg(long)]
     pub read_only: bool,
+    /// Mount a folder or file of the host
+    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
+    pub volume: Vec<String>,
+    /// Mount a folder or file of the host, or a tmpfs
+    #[arg(long, value_name = "type=bind|tmpfs,...")]
+    pub mount: Vec<String>,
     /// Mount a tmpfs
     #[arg(long, value_name = "PATH[:size=N]")]
     pub tmpfs: Vec<String>,

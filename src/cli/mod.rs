@@ -8,6 +8,7 @@ mod completion;
 mod env;
 mod limits;
 mod listing;
+mod mounts;
 mod objects;
 mod refused;
 mod run;

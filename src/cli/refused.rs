@@ -22,7 +22,7 @@ const OFFLINE: &str = "every cell is offline for now: it has lo and nothing else
 const LIMITS: &str = "the policy's limits hold meanwhile; `lazaret run --dry-run` lists them";
 const WINDOWS: &str = "it means something on Windows only";
 const NO_DAEMON: &str = "there is no daemon to talk to; lazaret does the work itself";
-const FILES: &str = "files come in with the image for now, or through standard input with -i";
+const VOLUMES: &str = "a folder of yours is mounted with -v ./FOLDER:/TARGET";
 
 /// Flags of `run`.
 pub const RUN: &[Flag] = &[
@@ -115,7 +115,6 @@ pub const RUN: &[Flag] = &[
     ("memory-reservation", None, Later(LIMITS)),
     ("memory-swap", None, Later(LIMITS)),
     ("memory-swappiness", None, Later(LIMITS)),
-    ("mount", None, Later(FILES)),
     ("network-alias", None, Later(OFFLINE)),
     ("no-healthcheck", None, Always("health checks are not run")),
     ("oom-kill-disable", None, Later("")),
@@ -173,7 +172,6 @@ pub const RUN: &[Flag] = &[
         Later("a cell has a user namespace of its own"),
     ),
     ("uts", None, Later("a cell has a host name of its own")),
-    ("volume", Some('v'), Later(FILES)),
     ("volume-driver", None, Later("")),
     ("volumes-from", None, Later("")),
 ];
@@ -312,7 +310,7 @@ pub const VERBS: &[(&str, Why)] = &[
     ("trust", Later("")),
     ("unpause", Later("")),
     ("update", Later("")),
-    ("volume", Later(FILES)),
+    ("volume", Later(VOLUMES)),
     (
         "wait",
         Later("`lazaret run` waits and ends with the command's exit code"),

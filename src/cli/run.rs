@@ -1,6 +1,7 @@
 //! `run`: argv -> [`RunRequest`].
 
 use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
+use super::mounts::{self, Mount};
 use super::{env, limits, values};
 use crate::engine::RunRequest;
 use crate::error::{Error, Kind, Result};
@@ -23,6 +24,19 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
     // clap calls it a subcommand only if there is one.
     let command = words.split_off(words.len().min(1));
     let image = words.pop().unwrap_or_default();
+    let (mut binds, mut tmpfs) = (Vec::new(), Vec::new());
+    for text in &args.volume {
+        binds.push(mounts::volume(text)?);
+    }
+    for text in &args.mount {
+        match mounts::mount(text)? {
+            Mount::Bind(ask) => binds.push(ask),
+            Mount::Tmpfs(ask) => tmpfs.push(ask),
+        }
+    }
+    for text in &args.tmpfs {
+        tmpfs.push(mounts::tmpfs(text)?);
+    }
     let inherit = |name: &str| std::env::var(name).ok();
     Ok(RunRequest {
         request: Request {
@@ -33,11 +47,8 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             workdir: args.workdir.as_deref().map(values::workdir).transpose()?,
             user: args.user,
             read_only: args.read_only,
-            tmpfs: args
-                .tmpfs
-                .iter()
-                .map(|t| values::tmpfs(t))
-                .collect::<Result<_>>()?,
+            tmpfs,
+            binds,
             hostname: args.hostname.as_deref().map(values::hostname).transpose()?,
             timeout: args.timeout.as_deref().map(values::duration).transpose()?,
             pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,

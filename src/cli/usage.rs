@@ -17,7 +17,7 @@ pub fn explain(error: &clap::Error, argv: &[OsString]) -> Error {
     let value = text(error, ContextKind::InvalidValue);
     let explained = match error.kind() {
         ErrorKind::UnknownArgument => {
-            return unknown_flag(error, &argument, &verb, argv, see);
+            return unknown_flag(error, &argument, &verb, see);
         }
         ErrorKind::InvalidSubcommand => return unknown_verb(error, &verb, see),
         // The image of `run` is a subcommand to clap.
@@ -62,13 +62,7 @@ fn named(error: Error, verb: &[&str]) -> Error {
     }
 }
 
-fn unknown_flag(
-    error: &clap::Error,
-    spelled: &str,
-    verb: &[&str],
-    argv: &[OsString],
-    see: String,
-) -> Error {
+fn unknown_flag(error: &clap::Error, spelled: &str, verb: &[&str], see: String) -> Error {
     // Positional surplus comes as an unknown argument too.
     if !spelled.starts_with('-') {
         let what = format!("{spelled:?} is one argument too many");
@@ -88,19 +82,6 @@ fn unknown_flag(
     } else {
         format!("{} (--{long})", spelled.chars().take(2).collect::<String>())
     };
-    if matches!(long, "volume" | "mount") && names_engine_socket(argv) {
-        return named(
-            Error::new(
-                Kind::Policy,
-                format!("{flag}: a container engine's socket stays outside"),
-            ),
-            verb,
-        )
-        .hint(
-            "whoever can speak to that socket is root on this machine; no policy can allow it. \
-             lazaret itself needs no daemon",
-        );
-    }
     named(refusal(&flag, why), verb)
 }
 
@@ -114,15 +95,6 @@ fn refusal(what: &str, why: Why) -> Error {
         Why::Always(holds) => Error::new(Kind::Unsupported, format!("{what} is not built yet"))
             .hint(format!("leave it out: {holds}")),
     }
-}
-
-/// A socket of docker, podman or containerd anywhere on the command line.
-fn names_engine_socket(argv: &[OsString]) -> bool {
-    const SOCKETS: [&str; 4] = ["docker.sock", "podman.sock", "containerd.sock", "crio.sock"];
-    argv.iter().any(|argument| {
-        let argument = argument.to_string_lossy();
-        SOCKETS.iter().any(|socket| argument.contains(socket))
-    })
 }
 
 fn unknown_verb(error: &clap::Error, group: &[&str], see: String) -> Error {

@@ -1,7 +1,6 @@
-//! Values of flags: durations, sizes, names. Pure.
+//! Values of flags: durations, sizes, names; mounts are in `mounts`. Pure.
 
 use crate::error::{Error, Kind, Result};
-use crate::policy::TmpfsAsk;
 use std::time::Duration;
 
 fn usage(what: String) -> Error {
@@ -102,39 +101,6 @@ pub fn size(text: &str) -> Option<u64> {
         }
     };
     u64::try_from(bytes + part).ok()
-}
-
-/// `--tmpfs PATH[:OPTION,...]`. What a cell's tmpfs always is may be said; other options are
-/// refused by name.
-pub fn tmpfs(text: &str) -> Result<TmpfsAsk> {
-    let (path, options) = text.split_once(':').unwrap_or((text, ""));
-    let wrong = |what: &str| usage(format!("--tmpfs {text:?}: {what}"));
-    if !path.starts_with('/') || path == "/" {
-        return Err(wrong("the path must be absolute and below /"));
-    }
-    if path.split('/').any(|part| part == "..") {
-        return Err(wrong("the path must not contain `..`"));
-    }
-    let mut ask = TmpfsAsk {
-        path: path.to_owned(),
-        size: None,
-    };
-    for option in options.split(',').filter(|o| !o.is_empty()) {
-        match option.split_once('=') {
-            Some(("size", value)) => match size(value) {
-                Some(0) | None => {
-                    return Err(wrong("size= is not a size").hint("write 64m, 1g or bytes"));
-                }
-                size => ask.size = size,
-            },
-            None if matches!(option, "rw" | "nosuid" | "nodev") => {}
-            _ => {
-                return Err(wrong(&format!("option {option:?} is not built yet"))
-                    .hint("size=N is; nosuid and nodev always hold"));
-            }
-        }
-    }
-    Ok(ask)
 }
 
 /// `--name`: docker's grammar.
@@ -246,37 +212,6 @@ mod tests {
         ] {
             assert_eq!(size(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn tmpfs_options_are_taken_or_refused_by_name() {
-        assert_eq!(
-            tmpfs("/x:rw,size=64m").unwrap(),
-            TmpfsAsk {
-                path: "/x".to_owned(),
-                size: Some(64 << 20)
-            }
-        );
-        assert_eq!(tmpfs("/x").unwrap().size, None);
-        for text in [
-            "",
-            "x",
-            "/",
-            "/a/../b",
-            "/x:size=0",
-            "/x:size=50%",
-            "/x:mode=1777",
-            "/x:exec",
-            "/x:suid",
-        ] {
-            assert_eq!(tmpfs(text).unwrap_err().kind, Kind::Usage, "{text}");
-        }
-        assert!(
-            tmpfs("/x:mode=1777")
-                .unwrap_err()
-                .cause
-                .contains("mode=1777")
-        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::store::unpack::Limits;
 use crate::store::{LayerState, RootFs, Store};
 use crate::sys::SingleThread;
 use rustix::fs::{Mode, OFlags};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,9 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     clock.stage("admit");
     let rootfs = layers(&store, &image, &map)?;
     clock.stage("layers");
+    // Held open from here on: what is decided on is what is mounted.
+    let (outside, sources) = crate::host::outside(&asked.binds)?;
+    let host = HostFacts { outside, ..host };
     let grants = decided(&policy, request, &image, &rootfs, &host)?;
     clock.stage("decide");
     if request.dry_run {
@@ -68,6 +72,9 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     check_terminal(request)?;
     for downgrade in &grants.downgrades {
         report::warning(downgrade);
+    }
+    for note in &grants.notes {
+        report::note(note);
     }
     let containers = Containers::new(store.containers()?);
     let record = containers.create(New {
@@ -86,6 +93,7 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         &rootfs,
         map,
         &host,
+        sources,
         &store,
         &containers,
         &record,
@@ -119,6 +127,7 @@ fn start(
     rootfs: &RootFs,
     map: IdMap,
     host: &HostFacts,
+    sources: Vec<OwnedFd>,
     store: &Store,
     containers: &Containers,
     record: &Held,
@@ -132,7 +141,7 @@ fn start(
     clock.stage("plan");
     let one = SingleThread::check()?;
     let signals = Signals::take()?;
-    let launch = sandbox::prepare(plan, request.timings)?;
+    let launch = sandbox::prepare(plan, sources, request.timings)?;
     clock.stage("prepare");
     let mut running = sandbox::spawn(launch, one).map_err(|e| why_no_cell(e, host))?;
     clock.stage("spawn");

@@ -346,6 +346,7 @@ mod tests {
             subids: Some((ids, ids)),
             no_subids: String::new(),
             hard_limits: vec![],
+            outside: crate::policy::Outside::default(),
             memory: 1 << 30,
         }
     }

@@ -8,14 +8,16 @@
 mod doctor;
 mod files;
 mod ids;
+mod outside;
 mod policy_files;
 
 pub use doctor::{Checkup, Line, Problem, Snapshot, Status, doctor, why_no_cell};
 pub use ids::pick_range;
+pub use outside::outside;
 pub use policy_files::{policy, policy_from};
 
 use crate::error::{Error, Kind, Result};
-use crate::policy::{HostFacts, SubIds, Which};
+use crate::policy::{HostFacts, Outside, SubIds, Which};
 use crate::sys;
 use std::path::Path;
 
@@ -71,6 +73,7 @@ pub fn facts(recorded: Option<(SubIds, SubIds)>) -> Result<HostFacts> {
         no_subids,
         hard_limits: hard_limits(),
         memory: u64::from(memory.mem_unit).saturating_mul(memory.totalram),
+        outside: Outside::default(),
     })
 }
 

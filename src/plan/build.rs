@@ -2,8 +2,8 @@
 //! each group says why it stands where it stands.
 
 use super::{
-    Actor, Bind, IdMap, LandlockRule, Lower, Masks, Plan, Planned, Resource, Rlimit, Shared, Stdio,
-    Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
+    Actor, Bind, HostBind, IdMap, LandlockRule, Lower, Masks, Plan, Planned, Resource, Rlimit,
+    Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
 };
 use crate::error::Result;
 use crate::policy::{Granted, Grants, Origin, Which};
@@ -104,6 +104,14 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::OpenLayers,
         &Origin::Always("layers are named by descriptor"),
     );
+    // The same holds for folders of the caller's.
+    for bind in &grants.binds {
+        let open = Step::OpenSource {
+            path: bind.value.source.clone(),
+            number: bind.value.number,
+        };
+        add(Init, open, &bind.origin);
+    }
     add(
         Init,
         Step::BecomeContainerRoot {
@@ -203,17 +211,6 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::MountProc(masks),
         &Origin::Always("no host kernel file is reachable"),
     );
-    for tmpfs in &grants.tmpfs {
-        let mount = Tmpfs {
-            path: tmpfs.value.path.clone(),
-            size: tmpfs.value.size,
-            inodes: (tmpfs.value.size / BYTES_PER_INODE).max(64),
-            mode: 0o1777,
-            no_exec: true,
-            read_only: false,
-        };
-        add(Init, Step::MountTmpfs(mount), &tmpfs.origin);
-    }
 
     // Files are written while the root still is writable, links followed inside it only.
     let host = &grants.hostname.value;
@@ -244,6 +241,11 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
             Step::NameUser { user: number, line },
             &grants.user.origin,
         );
+    }
+    // After the files, which are never written to what is the host's; a place below another's after
+    // that one.
+    for (step, origin) in mounts(grants) {
+        add(Init, step, origin);
     }
     let workdir = &grants.workdir.value;
     if workdir != "/" {
@@ -434,6 +436,40 @@ fn rlimits(grants: &Grants) -> Vec<Rlimit> {
         })
     }));
     limits
+}
+
+/// What the command line mounts, each after what it lies below.
+fn mounts(grants: &Grants) -> Vec<(Step, &Origin)> {
+    let mut mounts: Vec<(&str, Step, &Origin)> = Vec::new();
+    for Granted { value, origin } in &grants.tmpfs {
+        let tmpfs = Step::MountTmpfs(Tmpfs {
+            path: value.path.clone(),
+            size: value.size,
+            inodes: (value.size / BYTES_PER_INODE).max(64),
+            mode: value.mode,
+            no_exec: true,
+            read_only: value.read_only,
+        });
+        mounts.push((&value.path, tmpfs, origin));
+    }
+    for Granted { value, origin } in &grants.binds {
+        let bind = Step::MountBind(HostBind {
+            source: value.source.clone(),
+            number: value.number,
+            path: value.target.clone(),
+            folder: value.folder,
+            read_only: value.read_only,
+            no_suid: true,
+            no_dev: true,
+            no_exec: value.no_exec,
+        });
+        mounts.push((&value.target, bind, origin));
+    }
+    mounts.sort_by(|(a, ..), (b, ..)| a.split('/').cmp(b.split('/')));
+    mounts
+        .into_iter()
+        .map(|(_, step, origin)| (step, origin))
+        .collect()
 }
 
 /// `USER[:GROUP]` split.

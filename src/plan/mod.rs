@@ -12,6 +12,6 @@ pub mod tree;
 pub use crate::policy::VerifyMode;
 pub use build::{Ground, build};
 pub use step::{
-    Actor, Bind, IdMap, IdRange, LandlockRule, Lower, Masks, Plan, Planned, Resource, Rlimit,
-    Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable,
+    Actor, Bind, HostBind, IdMap, IdRange, LandlockRule, Lower, Masks, Plan, Planned, Resource,
+    Rlimit, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable,
 };

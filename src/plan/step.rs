@@ -142,6 +142,28 @@ pub struct Shared {
     pub read_only: bool,
 }
 
+/// A folder or file of the host, mounted inside with everything that is mounted below it; what holds
+/// for it holds for all of them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct HostBind {
+    /// Its path outside, which was opened under this number.
+    pub source: String,
+    /// The number of its [`Step::OpenSource`].
+    pub number: usize,
+    /// Absolute path inside; made if it is missing.
+    pub path: String,
+    /// A folder; else a regular file.
+    pub folder: bool,
+    /// Nothing in it may be written.
+    pub read_only: bool,
+    /// Setuid, setgid and file capabilities in it mean nothing.
+    pub no_suid: bool,
+    /// Device nodes in it cannot be opened.
+    pub no_dev: bool,
+    /// Nothing in it may be executed.
+    pub no_exec: bool,
+}
+
 /// What Landlock allows below a path (landlock(7)); everything else that this kernel's Landlock
 /// knows is refused.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -225,6 +247,10 @@ pub enum Step {
     ScrubMemory,
     /// Open the layer folders while this process is still the caller to the file system.
     OpenLayers,
+    /// Open a folder or file of the host while this process is still the caller to the file system.
+    /// It must be the very one that the supervisor holds open and the policy decided on: the mount
+    /// namespace is a copy, whose mounts only a descriptor of its own can name.
+    OpenSource { path: String, number: usize },
     /// Become uid 0 and gid 0 inside, with no supplementary group where the map allows setgroups.
     BecomeContainerRoot { clear_groups: bool },
     /// Not dumpable: nobody inside may trace pid 1 or read its memory. After the map, because
@@ -251,6 +277,8 @@ pub enum Step {
     MountShared(Shared),
     /// A tmpfs of its own.
     MountTmpfs(Tmpfs),
+    /// A folder or file of the host.
+    MountBind(HostBind),
     /// A fresh /proc of this pid namespace, with what leaks or acts on the host hidden.
     MountProc(Masks),
     /// A file that every container has.
@@ -360,6 +388,7 @@ impl Step {
             Self::DieWithSupervisor => "  die with supervisor",
             Self::ScrubMemory => "  scrub memory",
             Self::OpenLayers => "  open layers",
+            Self::OpenSource { .. } => "  open a source",
             Self::BecomeContainerRoot { .. } => "  become container root",
             Self::Undumpable => "  undumpable",
             Self::JoinKeyring => "  join keyring",
@@ -371,6 +400,7 @@ impl Step {
             Self::MountRoot { .. } => "  mount /",
             Self::MountDev { .. } => "  mount /dev",
             Self::MountTmpfs(_) => "  mount a tmpfs",
+            Self::MountBind(_) => "  mount a bind",
             Self::MountProc(_) => "  mount /proc",
             Self::WriteFile { .. } => "  write a file",
             Self::NameUser { .. } => "  name the user",
@@ -453,6 +483,9 @@ impl fmt::Display for Step {
             Self::DieWithSupervisor => f.write_str("die when the supervisor dies"),
             Self::ScrubMemory => f.write_str("overwrite the launcher's arguments and environment"),
             Self::OpenLayers => f.write_str("open the layer folders"),
+            Self::OpenSource { path, .. } => {
+                write!(f, "open {path:?} of the host, the very one that was judged")
+            }
             Self::BecomeContainerRoot { clear_groups } => write!(
                 f,
                 "become uid 0 and gid 0 inside{}",
@@ -503,6 +536,17 @@ impl fmt::Display for Step {
                 t.mode,
                 if t.no_exec { ", noexec" } else { "" },
                 if t.read_only { ", read-only" } else { "" }
+            ),
+            Self::MountBind(b) => write!(
+                f,
+                "mount {} {:?} of the host on {:?}: {}{}{}{}",
+                if b.folder { "folder" } else { "file" },
+                b.source,
+                b.path,
+                if b.read_only { "read-only" } else { "writable" },
+                if b.no_suid { ", nosuid" } else { "" },
+                if b.no_dev { ", nodev" } else { "" },
+                if b.no_exec { ", noexec" } else { "" }
             ),
             Self::MountProc(m) => write!(
                 f,

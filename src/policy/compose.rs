@@ -112,10 +112,20 @@ impl Level {
             .filter(|rule| subject.is_of(&rule.head))
     }
 
-    /// Whether this level lets `value` be had. Denials are looked at first.
-    pub(super) fn ask(&self, subject: &Subject, key: Key, value: &str) -> Answer<'_> {
+    /// Whether this level lets something be had: `denied` and `allowed` say which patterns speak of
+    /// it. Denials are looked at first.
+    fn ask(
+        &self,
+        subject: &Subject,
+        key: Key,
+        denied: &dyn Fn(&str) -> bool,
+        allowed: &dyn Fn(&str) -> bool,
+    ) -> Answer<'_> {
+        let denies = |entry: &&Entry<Key>| {
+            entry.key == key && entry.values.iter().any(|pattern| denied(pattern))
+        };
         let fits = |entry: &&Entry<Key>| {
-            entry.key == key && entry.values.iter().any(|pattern| matches(pattern, value))
+            entry.key == key && entry.values.iter().any(|pattern| allowed(pattern))
         };
         for rule in self
             .rules
@@ -123,7 +133,7 @@ impl Level {
             .iter()
             .filter(|rule| subject.is_of(&rule.head))
         {
-            if let Some(entry) = rule.lists.iter().find(fits) {
+            if let Some(entry) = rule.lists.iter().find(denies) {
                 return Answer::Denied(rule, entry);
             }
         }
@@ -218,10 +228,24 @@ impl Policy {
         key: Key,
         value: &str,
     ) -> std::result::Result<Option<Origin>, Reason> {
+        let fits = |pattern: &str| matches(pattern, value);
+        self.ask_by(subject, key, value, &fits, &fits)
+    }
+
+    /// As [`Policy::ask`], where `denied` and `allowed` say which patterns speak of what is asked;
+    /// `value` is how a cure writes it.
+    pub(super) fn ask_by(
+        &self,
+        subject: &Subject,
+        key: Key,
+        value: &str,
+        denied: &dyn Fn(&str) -> bool,
+        allowed: &dyn Fn(&str) -> bool,
+    ) -> std::result::Result<Option<Origin>, Reason> {
         let mut origin = None;
         for level in &self.levels {
             let whose = level.whose;
-            match level.ask(subject, key, value) {
+            match level.ask(subject, key, denied, allowed) {
                 Answer::Yes(at) => origin = Some(at),
                 Answer::Denied(rule, entry) => {
                     return Err(Reason {

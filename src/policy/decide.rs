@@ -7,6 +7,7 @@ use super::grants::{
     Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict, VerifyMode,
 };
 use super::limit::{Limit, Unit};
+use super::mounts;
 use super::parse::{Entry, Key, NoneWord};
 use super::property::{PROPERTIES, Property, Strength};
 use super::request::Request;
@@ -52,6 +53,9 @@ pub fn decide(
         judge.ask(Key::Env, name, || format!("-e {}", words::shown(name)));
     }
     let tmpfs = judge.tmpfs(request, &limits)?;
+    let binds = mounts::binds(policy, &subject, request, host, &mut judge.reasons)?;
+    mounts::apart(&binds, &tmpfs)?;
+    let notes = mounts::strangers(&binds, host);
     let verify = judge.verify(request);
     let env = command::env(request, image, &given.env)?;
     let argv = command::argv(request, image)?;
@@ -92,6 +96,7 @@ pub fn decide(
         ephemeral: flag(request.rm, "--rm", "what is written is kept until rm"),
         tmp: limits.tmp,
         tmpfs,
+        binds,
         pids: limits.pids,
         ulimits,
         timeout: limits.timeout,
@@ -99,6 +104,7 @@ pub fn decide(
         tty: request.tty,
         interactive: request.interactive,
         downgrades,
+        notes,
     })))
 }
 
@@ -478,25 +484,14 @@ impl Judge<'_> {
                 format!("more than {MAX_TMPFS} --tmpfs"),
             ));
         }
-        let mut mounts: Vec<Granted<TmpfsMount>> = Vec::new();
+        let mut granted: Vec<Granted<TmpfsMount>> = Vec::new();
         let mut sum = 0u64;
         for ask in &request.tmpfs {
-            let text = format!("--tmpfs {}", words::shown(&ask.path));
-            let parts: Vec<&str> = ask
-                .path
-                .split('/')
-                .filter(|p| !p.is_empty() && *p != ".")
-                .collect();
-            let path = format!("/{}", parts.join("/"));
-            if !command::inside(&ask.path) {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("{text}: not an absolute path without \"..\""),
-                ));
-            }
-            if mounts.iter().any(|m| m.value.path == path) {
-                return Err(Error::new(Kind::Usage, format!("{text}: asked for twice")));
-            }
+            let text = format!("{} {}", ask.flag, words::shown(&ask.path));
+            let path = mounts::target(&ask.path).ok_or_else(|| {
+                let cause = format!("{text}: not an absolute path without \"..\"");
+                Error::new(Kind::Usage, cause)
+            })?;
             self.ask(Key::Mounts, "tmpfs", || text.clone());
             self.ask(Key::Targets, &path, || text.clone());
             let size = ask.size.unwrap_or(limits.tmp.value);
@@ -507,16 +502,21 @@ impl Judge<'_> {
                 ));
             }
             sum = sum.saturating_add(size);
-            mounts.push(Granted {
-                value: TmpfsMount { path, size },
-                origin: Origin::Flag("--tmpfs"),
+            granted.push(Granted {
+                value: TmpfsMount {
+                    path,
+                    size,
+                    mode: ask.mode.unwrap_or(0o1777),
+                    read_only: ask.read_only,
+                },
+                origin: Origin::Flag(ask.flag),
             });
         }
         if sum > 0 {
             let text = format!("--tmpfs of {} together", words::size(sum));
             self.at_most(Limit::Tmp, sum, &text, &words::size(sum));
         }
-        Ok(mounts)
+        Ok(granted)
     }
 
     /// The strictest of all levels; a flag may ask for more and not for less.

@@ -33,6 +33,13 @@ pub struct SubIds {
     pub count: u32,
 }
 
+impl SubIds {
+    /// Whether an id outside is one of these.
+    pub fn holds(self, id: u32) -> bool {
+        id.checked_sub(self.base).is_some_and(|n| n < self.count)
+    }
+}
+
 /// What this machine offers, as probed by `host`.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
@@ -59,4 +66,54 @@ pub struct HostFacts {
     pub hard_limits: Vec<(Which, u64)>,
     /// Bytes of memory of this machine; percentages in policies are of this.
     pub memory: u64,
+    /// What the request names of the host.
+    pub outside: Outside,
+}
+
+/// The files of the host that a request names, and the folders that rules speak from. All paths are
+/// real ones: absolute, without links. Empty where a request names none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// The caller's current folder: `./` in rules.
+    pub cwd: String,
+    /// The caller's homes: first `HOME`, which is what `~` means where a rule allows; then what the
+    /// user database says, which is denied as well.
+    pub homes: Vec<String>,
+    /// The source of every bind of the request, in its order.
+    pub sources: Vec<SourceFacts>,
+}
+
+/// A file of the host, as it was when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// Where it is: its real path.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Where the file system that it lies on and those that are mounted below it are mounted, and of
+    /// what type they are: `("/srv/chroot/proc", "proc")`.
+    pub mounts: Vec<(String, String)>,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A folder.
+    Folder,
+    /// A regular file.
+    File,
+    /// A character or block device.
+    Device,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// What this kernel has beside these.
+    Other,
 }

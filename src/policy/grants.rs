@@ -88,6 +88,27 @@ pub struct TmpfsMount {
     pub path: String,
     /// Size limit in bytes.
     pub size: u64,
+    /// Permission bits of its root.
+    pub mode: u32,
+    /// It stays empty.
+    pub read_only: bool,
+}
+
+/// A folder or file of the host that a cell sees.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct BindMount {
+    /// Its real path outside.
+    pub source: String,
+    /// Absolute path inside.
+    pub target: String,
+    /// A folder; else a regular file.
+    pub folder: bool,
+    /// It is not written to.
+    pub read_only: bool,
+    /// Nothing in it is executed.
+    pub no_exec: bool,
+    /// Which of the request's binds it is: what was opened and judged under this number is mounted.
+    pub number: usize,
 }
 
 /// A promise held by less than the best mechanism, because policy or this kernel says so: one
@@ -133,6 +154,8 @@ pub struct Grants {
     pub tmp: Granted<u64>,
     /// More tmpfs mounts.
     pub tmpfs: Vec<Granted<TmpfsMount>>,
+    /// Folders and files of the host.
+    pub binds: Vec<Granted<BindMount>>,
     /// Processes and threads at once.
     pub pids: Granted<u64>,
     /// Other limits of a process, each at most once.
@@ -147,6 +170,8 @@ pub struct Grants {
     pub interactive: bool,
     /// What is weaker than it could be.
     pub downgrades: Vec<Downgrade>,
+    /// What else a person should know before the command runs, a line each.
+    pub notes: Vec<String>,
 }
 
 /// One reason of a refusal, ready to be printed or serialised.

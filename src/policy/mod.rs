@@ -12,6 +12,7 @@ mod decide;
 mod facts;
 mod grants;
 mod limit;
+mod mounts;
 mod parse;
 mod pattern;
 pub mod property;
@@ -27,9 +28,10 @@ pub use compose::Policy;
 pub use decide::decide;
 pub use parse::{MAX_FILE, PolicyFile};
 
-pub use facts::{HostFacts, ImageFacts, SubIds};
+pub use facts::{FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
 pub use grants::{
-    Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict, VerifyMode,
+    BindMount, Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict,
+    VerifyMode,
 };
-pub use request::{Request, TmpfsAsk};
+pub use request::{BindAsk, Request, TmpfsAsk};
 pub use ulimits::{Ulimit, Which};

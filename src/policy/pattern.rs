@@ -10,6 +10,43 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     glob(pattern.as_bytes(), text.as_bytes())
 }
 
+/// Whether `pattern` could match something below the folder `text`: whether some path that begins
+/// with `text/` fits. Time is at most the product of the lengths.
+pub fn matches_below(pattern: &str, text: &str) -> bool {
+    let pattern = pattern.as_bytes();
+    // The places of the pattern where a match of what was read so far can stand.
+    let mut at = vec![false; pattern.len() + 1];
+    let stars = |at: &mut Vec<bool>| {
+        for p in 0..pattern.len() {
+            if at[p] && pattern[p] == b'*' {
+                let many = pattern[p..].starts_with(b"**");
+                at[p + 1 + usize::from(many)] = true;
+            }
+        }
+    };
+    at[0] = true;
+    stars(&mut at);
+    for byte in text.bytes().chain(*b"/") {
+        let mut next = vec![false; pattern.len() + 1];
+        let mut p = 0;
+        while p < pattern.len() {
+            let many = pattern[p..].starts_with(b"**");
+            if at[p] {
+                match pattern[p] {
+                    b'*' if many || byte != b'/' => next[p] = true,
+                    literal if literal == byte => next[p + 1] = true,
+                    _ => {}
+                }
+            }
+            p += 1 + usize::from(many);
+        }
+        at = next;
+        stars(&mut at);
+    }
+    // What is left of the pattern fits some rest.
+    at.contains(&true)
+}
+
 /// How much of a pattern is literal: of two patterns that match, the larger is the more specific.
 pub fn specificity(pattern: &str) -> usize {
     pattern.bytes().filter(|b| *b != b'*').count()
@@ -93,6 +130,30 @@ mod tests {
     }
 
     #[test]
+    fn what_could_lie_below() {
+        for (pattern, folder) in [
+            ("/home/ana/.ssh/**", "/home"),
+            ("/home/ana/.ssh/**", "/home/ana"),
+            ("/home/*/.ssh", "/home/ana"),
+            ("~/.*/**", "~"),
+            ("/srv/**/secret", "/srv/x/y"),
+            ("**/*.sock", "/x"),
+        ] {
+            assert!(matches_below(pattern, folder), "{pattern} {folder}");
+        }
+        for (pattern, folder) in [
+            ("/", "/x"),
+            ("/etc/**", "/home"),
+            ("/home/ana/.ssh/**", "/home/an"),
+            ("/home/ana/.ssh", "/home/ana/.ssh"),
+            ("~/.*/**", "~/src"),
+            ("/a/*/b", "/a/x/c"),
+        ] {
+            assert!(!matches_below(pattern, folder), "{pattern} {folder}");
+        }
+    }
+
+    #[test]
     fn hostile_patterns_end() {
         let text = "a".repeat(2000);
         let started = std::time::Instant::now();
@@ -117,6 +178,13 @@ mod tests {
         #[test]
         fn as_the_obvious_recursion(pattern in "[ab/*]{0,8}", text in "[ab/]{0,10}") {
             prop_assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), slow(pattern.as_bytes(), text.as_bytes()), "{} {}", pattern, text);
+        }
+
+        #[test]
+        fn below_is_never_missed(pattern in "[ab/*]{0,8}", text in "/[ab]{1,4}", rest in "[ab/]{0,8}") {
+            if glob(pattern.as_bytes(), format!("{text}/{rest}").as_bytes()) {
+                prop_assert!(matches_below(&pattern, &text), "{} {} {}", pattern, text, rest);
+            }
         }
     }
 }

@@ -20,8 +20,10 @@ pub struct Request {
     pub user: Option<String>,
     /// `--read-only`.
     pub read_only: bool,
-    /// `--tmpfs PATH[:size=N]`.
+    /// `--tmpfs PATH[:size=N]` and `--mount type=tmpfs,...`.
     pub tmpfs: Vec<TmpfsAsk>,
+    /// `-v SOURCE:TARGET[:ro]` and `--mount type=bind,...`.
+    pub binds: Vec<BindAsk>,
     /// `--hostname`.
     pub hostname: Option<String>,
     /// `--timeout`: wall time after which everything is killed.
@@ -40,11 +42,32 @@ pub struct Request {
     pub verify: Option<super::VerifyMode>,
 }
 
-/// A `--tmpfs`, as asked.
+/// A folder or file of the host, as asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindAsk {
+    /// The flag: `-v` or `--mount`.
+    pub flag: &'static str,
+    /// The path outside, as written.
+    pub source: String,
+    /// Absolute path inside.
+    pub target: String,
+    /// It is not written to.
+    pub read_only: bool,
+    /// Nothing in it is executed.
+    pub no_exec: bool,
+}
+
+/// A tmpfs, as asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TmpfsAsk {
+    /// The flag: `--tmpfs` or `--mount`.
+    pub flag: &'static str,
     /// Absolute path inside.
     pub path: String,
     /// Size in bytes; `None`: the policy's.
     pub size: Option<u64>,
+    /// Permission bits; `None`: 1777.
+    pub mode: Option<u32>,
+    /// It stays empty.
+    pub read_only: bool,
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod files;
+mod mounts;
 mod ulimits;
 
 const TODAY: (u16, u8, u8) = (2026, 11, 23);
@@ -73,6 +74,7 @@ fn host() -> HostFacts {
         no_subids: String::new(),
         hard_limits: vec![(Which::Nofile, 1 << 20)],
         memory: 8 << 30,
+        outside: Outside::default(),
     }
 }
 
@@ -94,6 +96,7 @@ fn request() -> Request {
         user: None,
         read_only: false,
         tmpfs: vec![],
+        binds: vec![],
         hostname: None,
         timeout: None,
         pids_limit: None,
@@ -410,83 +413,21 @@ fn a_needed_property_without_holder_is_a_refusal() {
     }
 }
 
-fn tmpfs(path: &str, size: Option<u64>) -> Request {
-    Request {
-        tmpfs: vec![TmpfsAsk {
-            path: path.into(),
-            size,
-        }],
-        ..request()
+fn tmpfs_ask(path: &str, size: Option<u64>) -> TmpfsAsk {
+    TmpfsAsk {
+        flag: "--tmpfs",
+        path: path.into(),
+        size,
+        mode: None,
+        read_only: false,
     }
 }
 
-#[test]
-fn folders_in_memory() {
-    let granted = grants(
-        &strict(),
-        &tmpfs("/cache//x/", Some(64 << 20)),
-        &facts(),
-        &host(),
-    )
-    .tmpfs;
-    assert_eq!(
-        granted[0].value,
-        TmpfsMount {
-            path: "/cache/x".into(),
-            size: 64 << 20
-        }
-    );
-    assert_eq!(
-        grants(&strict(), &tmpfs("/c", None), &facts(), &host()).tmpfs[0]
-            .value
-            .size,
-        512 << 20
-    );
-    for bad in ["", "c", "../c", "/a/../b"] {
-        assert!(
-            decide(&strict(), &tmpfs(bad, None), &facts(), &host()).is_err(),
-            "{bad}"
-        );
+fn tmpfs(path: &str, size: Option<u64>) -> Request {
+    Request {
+        tmpfs: vec![tmpfs_ask(path, size)],
+        ..request()
     }
-    assert!(decide(&strict(), &tmpfs("/c", Some(0)), &facts(), &host()).is_err());
-    for hidden in [
-        "/",
-        "/proc",
-        "/proc/sys",
-        "/sys/fs",
-        "/dev",
-        "/dev/shm",
-        "//proc",
-        "/./proc",
-        "/proc/",
-    ] {
-        let why = reasons(&strict(), &tmpfs(hidden, None), &facts(), &host());
-        assert!(why[0].rule.starts_with("deny targets"), "{hidden} {why:?}");
-        assert!(why[0].cure.is_empty(), "what never may be has no cure");
-    }
-    // A quarter of 8 GiB, all together.
-    let why = reasons(&strict(), &tmpfs("/c", Some(3 << 30)), &facts(), &host());
-    assert_eq!(why[0].rule, "allow limits = { tmp = \"25%\" }");
-    assert_eq!(why[0].cure[3], "limits = { tmp = \"3GiB\" }");
-    let mut many = request();
-    many.tmpfs = (0..5)
-        .map(|i| TmpfsAsk {
-            path: format!("/c{i}"),
-            size: Some(500 << 20),
-        })
-        .collect();
-    reasons(&strict(), &many, &facts(), &host());
-    // The cure, pasted, cures.
-    let cure = why[0].cure[1..].join("\n").replace("...", "r");
-    let policy = extended(&cure);
-    grants(&policy, &tmpfs("/c", Some(3 << 30)), &facts(), &host());
-    // Not for another image, and not past the ceiling.
-    let other = Request {
-        image: ImageName::parse("alpine").unwrap(),
-        ..tmpfs("/c", Some(3 << 30))
-    };
-    reasons(&policy, &other, &facts(), &host());
-    reasons(&policy, &tmpfs("/c", Some(5 << 30)), &facts(), &host());
 }
 
 #[test]

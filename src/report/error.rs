@@ -29,6 +29,11 @@ pub fn warning(downgrade: &Downgrade) {
     ));
 }
 
+/// Prints a line that is good to know before a command runs.
+pub fn note(text: &str) {
+    stderr(&format!("lazaret: note: {}\n", clean(text)));
+}
+
 fn as_json(error: &Error) -> String {
     let value = serde_json::json!({
         "action": error.action,

@@ -21,7 +21,7 @@ mod wrap;
 
 pub use clean::{clean, clean_lines, json, json_pretty};
 pub use columns::{Column, Layout, Rows};
-pub use error::{error, warning};
+pub use error::{error, note, warning};
 pub use out::{Screen, stderr, stdout};
 pub use plan::plan;
 pub use progress::Progress;

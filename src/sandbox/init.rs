@@ -3,7 +3,7 @@
 
 use super::launch::{Launch, records_socket};
 use super::wire::{At, Fault, Received, Record, receive, send};
-use super::{landlock, mounts, payload, verifier};
+use super::{binds, landlock, mounts, payload, verifier};
 use crate::plan::{Actor, IdMap, Stdio, Step, Upper};
 use crate::sys::{self, SingleThread};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -18,6 +18,9 @@ type Done<T = ()> = Result<T, Fault>;
 #[derive(Default)]
 struct State {
     lowers: Vec<OwnedFd>,
+    /// The sources of binds, by their numbers.
+    sources: Vec<OwnedFd>,
+    ground: binds::Ground,
     disk: Option<OwnedFd>,
     memory: Option<OwnedFd>,
     root: Option<OwnedFd>,
@@ -57,6 +60,13 @@ pub fn run(mut launch: Launch, one: SingleThread) -> ! {
         // Each end is in one hand: the report's is the verifier's, or nobody's.
         if matches!(launch.plan.steps()[index].step, Step::StartPayload) {
             drop(launch.theirs.report.take());
+        }
+        // What was judged is opened anew by now, and is nobody's business any more.
+        if matches!(
+            launch.plan.steps()[index].step,
+            Step::StartVerifier | Step::PrivateMounts
+        ) {
+            launch.sources.clear();
         }
         let planned = &launch.plan.steps()[index];
         let control = launch.theirs.control.as_fd();
@@ -130,6 +140,16 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             rustix::thread::set_name(c"lazaret-init").at("prctl PR_SET_NAME")
         }
         Step::OpenLayers => open_layers(launch, state),
+        Step::OpenSource { path, number } => {
+            let judged = launch.sources.get(*number);
+            let judged = judged.ok_or(out_of_order("no source of that number"))?;
+            if state.sources.len() != *number {
+                return Err(out_of_order("a source out of its order"));
+            }
+            let source = binds::open_source(path, judged.as_fd())?;
+            state.sources.push(source);
+            Ok(())
+        }
         Step::BecomeContainerRoot { clear_groups } => become_container_root(*clear_groups),
         Step::Undumpable => {
             rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
@@ -159,7 +179,9 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
                     .ok_or(out_of_order("no folder for writes yet"))?
                     .as_fd(),
             };
-            state.root = Some(mounts::root(&state.lowers, at)?);
+            let root = mounts::root(&state.lowers, at)?;
+            state.ground.add(root.as_fd(), true)?;
+            state.root = Some(root);
             Ok(())
         }
         Step::MountDev {
@@ -167,11 +189,20 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             terminal_group,
         } => mounts::dev(state.root()?, state.memory()?, nodes, *terminal_group),
         Step::MountShared(shared) => mounts::shared(state.root()?, state.memory()?, shared),
-        Step::MountTmpfs(tmpfs) => mounts::tmpfs(state.root()?, tmpfs),
+        Step::MountTmpfs(tmpfs) => {
+            let root = state.root.as_ref().ok_or(out_of_order("no root yet"))?;
+            binds::tmpfs(root.as_fd(), &mut state.ground, tmpfs)
+        }
+        Step::MountBind(bind) => {
+            let root = state.root.as_ref().ok_or(out_of_order("no root yet"))?;
+            let source = state.sources.get(bind.number);
+            let source = source.ok_or(out_of_order("a source that is not open"))?;
+            binds::bind(root.as_fd(), &mut state.ground, source.as_fd(), bind)
+        }
         Step::MountProc(masks) => mounts::proc(state.root()?, masks),
         Step::WriteFile { path, content } => mounts::write_file(state.root()?, path, content),
         Step::NameUser { user, line } => mounts::name_user(state.root()?, *user, line),
-        Step::MakeWorkdir { path } => mounts::folder(state.root()?, path, 0o755, true).map(drop),
+        Step::MakeWorkdir { path } => binds::workdir(state.root()?, &state.ground, path),
         Step::ReadOnlyRoot => sys::mount_setattr(state.root()?, sys::MountAttr::READ_ONLY, false)
             .at("mount_setattr /"),
         Step::Pivot => mounts::pivot(state.root()?),
@@ -204,6 +235,7 @@ fn close_inherited(launch: &Launch) -> Done {
         .chain([&launch.theirs.control])
         .chain(&launch.theirs.payload)
         .chain(&launch.theirs.report)
+        .chain(&launch.sources)
         .chain(launch.records.iter().flat_map(|r| [&r.list, &r.stat]))
         .map(AsRawFd::as_raw_fd)
         .collect();
@@ -339,6 +371,7 @@ fn join_network(state: &mut State) -> Done {
 }
 
 fn start_payload(launch: &Launch, state: &mut State, one: SingleThread) -> Done {
+    state.sources.clear();
     let terminal = match launch.stdio {
         Stdio::Terminal { .. } => Some(
             openat(

@@ -72,6 +72,8 @@ pub struct Launch {
     pub(super) argv: Vec<CString>,
     pub(super) env: Vec<CString>,
     pub(super) records: Vec<LayerRecord>,
+    /// The sources of binds that the policy decided on, by their numbers.
+    pub(super) sources: Vec<OwnedFd>,
     pub(super) stdio: Stdio,
     pub(super) child: ChildStdio,
     pub(super) streams: Streams,
@@ -150,8 +152,9 @@ fn open_record(lower: &Lower) -> Result<LayerRecord> {
     })
 }
 
-/// Makes `plan` ready. `timings`: every step reports how long it took.
-pub fn prepare(plan: Plan, timings: bool) -> Result<Launch> {
+/// Makes `plan` ready. `sources` are the files of the host that its [`Step::OpenSource`] must find,
+/// held open since they were decided on. `timings`: every step reports how long it took.
+pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launch> {
     let (mut init_filter, mut payload_filter) = (Vec::new(), Vec::new());
     let (mut argv, mut env, mut records) = (Vec::new(), Vec::new(), Vec::new());
     let mut stdio = Stdio::Output;
@@ -202,6 +205,7 @@ pub fn prepare(plan: Plan, timings: bool) -> Result<Launch> {
         argv,
         env,
         records,
+        sources,
         stdio,
         child,
         streams,

@@ -23,6 +23,7 @@
 //! closes the others' ends. The end of a socket without the expected word is an error; the
 //! supervisor's end is noticed by init and ends the cell.
 
+mod binds;
 pub mod check;
 pub mod confined;
 mod init;

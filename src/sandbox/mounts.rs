@@ -5,7 +5,7 @@
 //! while this is done, so there is nobody to race (CVE-2025-31133, CVE-2025-52565).
 
 use super::wire::{At, Fault};
-use crate::plan::{Bind, Masks, Shared, Tmpfs};
+use crate::plan::{Bind, Masks, Shared};
 use crate::sys::{MountAttr, mount_setattr};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 use rustix::io::Errno;
@@ -18,12 +18,32 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 type Done<T = ()> = Result<T, Fault>;
 
 /// Inside the new root, links and all; never out of it, never through /proc's magic links.
-const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+pub(super) const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 /// As [`IN_ROOT`], and no link at all: for the places that lazaret itself mounts on, where a link in
 /// the image would put the mount elsewhere (CVE-2019-19921).
 const NO_LINKS: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_SYMLINKS);
+
+/// How often a lookup is begun anew; nobody who renames without end is waited for.
+const LOOKUPS: usize = 256;
+
+/// openat2(2) below `root`. A `..` in a link is EAGAIN while anybody on this machine renames
+/// anything, because the kernel could not tell whether it stayed below.
+pub(super) fn open_below(
+    root: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    for _ in 1..LOOKUPS {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => rustix::thread::sched_yield(),
+            other => return other,
+        }
+    }
+    openat2(root, path, flags, Mode::empty(), resolve)
+}
 
 /// `/a/b` as `a/b`; the root itself as `.`.
 pub fn relative(path: &str) -> &str {
@@ -35,10 +55,10 @@ pub fn relative(path: &str) -> &str {
 
 /// A folder below `root`; made, parents too, where absent. `links`: whether the image's own
 /// symbolic links are followed (inside the root).
-pub fn folder(root: BorrowedFd<'_>, path: &str, mode: u32, links: bool) -> Done<OwnedFd> {
+fn folder(root: BorrowedFd<'_>, path: &str, mode: u32, links: bool) -> Done<OwnedFd> {
     let resolve = if links { IN_ROOT } else { NO_LINKS };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |path: &str| openat2(root, path, flags, Mode::empty(), resolve);
+    let open = |path: &str| open_below(root, path, flags, resolve);
     let path = relative(path);
     match open(path) {
         Err(Errno::NOENT) => {}
@@ -63,7 +83,7 @@ pub fn folder(root: BorrowedFd<'_>, path: &str, mode: u32, links: bool) -> Done<
     Ok(at)
 }
 
-fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Done {
+pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Done {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", target, "", flags).at("move_mount")
 }
@@ -77,7 +97,12 @@ fn clone_mount(at: BorrowedFd<'_>, path: &str) -> Done<OwnedFd> {
 }
 
 /// A new tmpfs, not attached yet.
-fn new_tmpfs(size: u64, inodes: u64, mode: u32, attributes: MountAttrFlags) -> Done<OwnedFd> {
+pub(super) fn new_tmpfs(
+    size: u64,
+    inodes: u64,
+    mode: u32,
+    attributes: MountAttrFlags,
+) -> Done<OwnedFd> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at("fsopen tmpfs")?;
     let set = |key: &str, value: String| fsconfig_set_string(&fs, key, value.as_str());
     set("size", size.to_string()).at("fsconfig tmpfs size")?;
@@ -173,16 +198,6 @@ fn upper_folders(at: BorrowedFd<'_>) -> Done<(OwnedFd, OwnedFd)> {
         openat(at, name, flags, Mode::empty()).at("openat the writable layer")
     };
     Ok((make("upper")?, make("work")?))
-}
-
-/// A tmpfs below the root.
-pub fn tmpfs(root: BorrowedFd<'_>, t: &Tmpfs) -> Done {
-    let target = folder(root, &t.path, 0o755, true)?;
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, t.no_exec);
-    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, t.read_only);
-    let mount = new_tmpfs(t.size, t.inodes, t.mode, attributes)?;
-    attach(mount.as_fd(), target.as_fd())
 }
 
 /// The minimal /dev: a folder of the cell's tmpfs with the host's nodes bound into it, each checked
@@ -336,7 +351,7 @@ pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Done {
 /// than a regular file (a fifo as /etc/passwd) is an error, and is not waited for.
 pub fn read_file(root: BorrowedFd<'_>, path: &str, limit: usize) -> Done<Option<String>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match openat2(root, relative(path), flags, Mode::empty(), IN_ROOT) {
+    let file = match open_below(root, relative(path), flags, IN_ROOT) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(e) => return Err(e).at("openat2 a file of the image"),
@@ -373,7 +388,7 @@ pub fn name_user(root: BorrowedFd<'_>, uid: u32, line: &str) -> Done {
         Some(passwd) if super::users::knows(&passwd, uid) => Ok(()),
         Some(passwd) => {
             let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = openat2(root, "etc/passwd", flags, Mode::empty(), IN_ROOT)
+            let file = open_below(root, "etc/passwd", flags, IN_ROOT)
                 .at("openat2 /etc/passwd for appending")?;
             let newline = if passwd.is_empty() || passwd.ends_with('\n') {
                 ""

@@ -1,9 +1,9 @@
 //! The supervisor's side of a launch: the clone, the id map, and what arrives from inside.
 
-use super::init;
 use super::launch::{Launch, Streams};
 use super::verifier::{self, Finding};
 use super::wire::{Received, Record, receive, send};
+use super::{binds, init};
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::{IdMap, IdRange, Plan, Step};
 use crate::sys::{self, Cloned, Namespaces, SingleThread};
@@ -309,6 +309,14 @@ impl Running {
                 format!("user {user} is not known in the image: {call}"),
             )
             .hint("-u takes a name of the image's /etc/passwd, or a number"),
+            Step::OpenSource { path, .. } if call == binds::CLOSED => {
+                Error::new(Kind::Launch, format!("open {path:?}: {call}")).hint(
+                    "pid 1 of a cell has no capability outside: chmod o+x the folders above it",
+                )
+            }
+            step if binds::PLAIN.contains(&call) => {
+                Error::new(Kind::Launch, format!("{}: {call}", step.describe()))
+            }
             Step::JoinNetwork if call.starts_with("unshare") => {
                 no_namespace(call, rustix::io::Errno::from_raw_os_error(errno))
             }

@@ -62,6 +62,8 @@ pub fn close_range_cloexec(first: RawFd) -> Result<()> {
 pub struct MountAttr(u64);
 
 impl MountAttr {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
     /// MOUNT_ATTR_RDONLY.
     pub const READ_ONLY: Self = Self(0x1);
     /// MOUNT_ATTR_NOSUID.

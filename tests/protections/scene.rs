@@ -41,8 +41,18 @@ impl Scene {
             std::fs::copy(&program, inside.join(&name)).unwrap();
         }
         std::fs::create_dir(folder.join("worker")).unwrap();
+        // What the host has for /bound.
+        let bound = folder.join("bound");
+        std::fs::create_dir(&bound).unwrap();
+        std::fs::write(bound.join("file"), "the host's").unwrap();
+        let program = support::program("hostile/bind");
+        std::fs::copy(&program, bound.join("program")).unwrap();
+        std::fs::copy(&program, bound.join("setuid")).unwrap();
         std::fs::copy(std::env::current_exe().unwrap(), folder.join("launcher")).unwrap();
         open_to_all(&folder);
+        if rustix::process::geteuid().is_root() {
+            dangerous(&bound);
+        }
         let abstract_name = format!("lazaret-protections-{pid}");
         let address = SocketAddr::from_abstract_name(&abstract_name).unwrap();
         Self {
@@ -111,4 +121,23 @@ fn open_to_all(path: &Path) {
             open_to_all(&entry.unwrap().path());
         }
     }
+}
+
+/// A setuid program of container root's, and a device that nobody's mode protects.
+fn dangerous(bound: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let setuid = bound.join("setuid");
+    chown(&setuid, Some(super::RANGE), Some(super::RANGE)).unwrap();
+    std::fs::set_permissions(&setuid, PermissionsExt::from_mode(0o4755)).unwrap();
+    let device = bound.join("device");
+    let kind = FileType::CharacterDevice;
+    mknodat(
+        CWD,
+        &device,
+        kind,
+        Mode::from_raw_mode(0o666),
+        makedev(1, 3),
+    )
+    .unwrap();
+    std::fs::set_permissions(&device, PermissionsExt::from_mode(0o666)).unwrap();
 }

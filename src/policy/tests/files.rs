@@ -207,7 +207,7 @@ proptest! {
         ).unwrap();
         let asked = Request {
             env: names.iter().map(|n| (n.clone(), "v".to_owned())).collect(),
-            tmpfs: sizes.iter().enumerate().map(|(i, size)| TmpfsAsk { path: format!("/t{i}"), size: Some(*size) }).collect(),
+            tmpfs: sizes.iter().enumerate().map(|(i, size)| tmpfs_ask(&format!("/t{i}"), Some(*size))).collect(),
             rm, tty, user: Some(user),
             timeout: timeout.map(Duration::from_secs),
             ..request()

@@ -1,0 +1,381 @@
+//! `-v`, `--mount` and `--tmpfs`: docker's spellings. Pure.
+//!
+//! What always holds may be said (nosuid, nodev, private propagation); what is not built, or not to
+//! be had, is refused by its name and never passed over.
+
+use super::values::size;
+use crate::error::{Error, Kind, Result};
+use crate::policy::{BindAsk, TmpfsAsk};
+
+/// Sockets of container engines.
+const ENGINES: [&str; 4] = ["docker.sock", "podman.sock", "containerd.sock", "crio.sock"];
+
+fn usage(what: String) -> Error {
+    Error::new(Kind::Usage, what)
+}
+
+/// What a `--mount` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    /// `type=bind`.
+    Bind(BindAsk),
+    /// `type=tmpfs`.
+    Tmpfs(TmpfsAsk),
+}
+
+/// A path inside.
+fn target(path: &str, wrong: &dyn Fn(String) -> Error) -> Result<String> {
+    if !path.starts_with('/') {
+        return Err(wrong(format!("the path inside, {path:?}, is not absolute")));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(wrong("the path inside must not contain `..`".to_owned()));
+    }
+    Ok(path.to_owned())
+}
+
+/// A path outside: docker takes anything without a slash in front for a volume's name.
+fn source(path: &str, wrong: &dyn Fn(String) -> Error) -> Result<String> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if ENGINES.contains(&name) {
+        // The policy denies them where they are; this also says so where they are not.
+        return Err(
+            wrong("a container engine's socket stays outside".to_owned())
+                .kind(Kind::Policy)
+                .hint(
+                    "whoever can speak to that socket is root on this machine; no policy can allow \
+                 it. lazaret itself needs no daemon",
+                ),
+        );
+    }
+    if path.starts_with('/') || path == "." || path == ".." {
+        return Ok(path.to_owned());
+    }
+    if path.starts_with("./") || path.starts_with("../") {
+        return Ok(path.to_owned());
+    }
+    if path.starts_with('~') {
+        return Err(wrong(format!("{path:?}: ~ is the shell's to expand"))
+            .hint("write it at the beginning of a word, or write $HOME"));
+    }
+    Err(wrong(format!(
+        "{path:?} is a volume's name, and volumes are not built yet"
+    ))
+    .kind(Kind::Unsupported)
+    .hint(format!(
+        "a folder of yours is written with a slash: ./{path}"
+    )))
+}
+
+/// `-v SOURCE:TARGET[:OPTION,...]`; without `ro` it may be written, as with docker.
+pub fn volume(text: &str) -> Result<BindAsk> {
+    let wrong = |what: String| usage(format!("-v {text:?}: {what}"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (from, to, options) = match parts[..] {
+        [from, to] => (from, to, ""),
+        [from, to, options] => (from, to, options),
+        [_] => {
+            return Err(wrong("a volume without a name is not built yet".to_owned())
+                .kind(Kind::Unsupported)
+                .hint("write ./FOLDER:/TARGET, or --tmpfs /TARGET for an empty folder"));
+        }
+        _ => {
+            return Err(wrong("more than two colons".to_owned())
+                .hint("--mount type=bind,source=...,target=... takes paths with colons"));
+        }
+    };
+    if from.is_empty() {
+        return Err(wrong("no path outside".to_owned()));
+    }
+    let mut ask = BindAsk {
+        flag: "-v",
+        source: source(from, &wrong)?,
+        target: target(to, &wrong)?,
+        read_only: false,
+        no_exec: false,
+    };
+    let mut written = None;
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" | "rw" => {
+                if written.is_some_and(|before| before != option) {
+                    return Err(wrong("both ro and rw".to_owned()));
+                }
+                written = Some(option);
+                ask.read_only = option == "ro";
+            }
+            "noexec" => ask.no_exec = true,
+            "nosuid" | "nodev" | "private" | "rprivate" | "rbind" => {}
+            _ => return Err(no_option(&wrong, option)),
+        }
+    }
+    Ok(ask)
+}
+
+fn no_option(wrong: &dyn Fn(String) -> Error, option: &str) -> Error {
+    wrong(format!("option {option:?} is not built"))
+        .kind(Kind::Unsupported)
+        .hint("ro, rw and noexec are; nosuid, nodev and private always hold")
+}
+
+/// `--mount type=bind|tmpfs,KEY[=VALUE],...`, of which `ro` and `readonly` need no value.
+pub fn mount(text: &str) -> Result<Mount> {
+    let wrong = |what: String| usage(format!("--mount {text:?}: {what}"));
+    let fields: Vec<(&str, Option<&str>)> = text
+        .split(',')
+        .map(|field| match field.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (field, None),
+        })
+        .collect();
+    let kind = fields.iter().rev().find(|(key, _)| *key == "type");
+    let bind = match kind.and_then(|(_, value)| *value) {
+        Some("bind") => true,
+        Some("tmpfs") => false,
+        None | Some("volume") => {
+            return Err(wrong("volumes are not built yet".to_owned())
+                .kind(Kind::Unsupported)
+                .hint("type=bind mounts a folder of yours, type=tmpfs an empty one"));
+        }
+        Some(other) => {
+            return Err(wrong(format!("type={other} is not built"))
+                .kind(Kind::Unsupported)
+                .hint("type=bind and type=tmpfs are"));
+        }
+    };
+    let (mut from, mut to, mut read_only, mut bytes, mut mode) = (None, None, false, None, None);
+    for (key, value) in fields {
+        let needed = || {
+            let value = value.filter(|value| !value.is_empty());
+            value.ok_or_else(|| wrong(format!("{key} has no value")))
+        };
+        match key {
+            "type" => {}
+            "source" | "src" if bind => from = Some(source(needed()?, &wrong)?),
+            "target" | "destination" | "dst" => to = Some(target(needed()?, &wrong)?),
+            "readonly" | "ro" => {
+                read_only = match value {
+                    None | Some("true" | "1") => true,
+                    Some("false" | "0") => false,
+                    Some(_) => return Err(wrong(format!("{key} is true or false"))),
+                };
+            }
+            "tmpfs-size" if !bind => match size(needed()?) {
+                Some(0) | None => {
+                    return Err(
+                        wrong("tmpfs-size is not a size".to_owned()).hint("write 64m, 1g or bytes")
+                    );
+                }
+                size => bytes = size,
+            },
+            "tmpfs-mode" if !bind => {
+                let bits = u32::from_str_radix(needed()?, 8).ok();
+                let bits = bits.filter(|bits| *bits <= 0o1777);
+                mode = Some(bits.ok_or_else(|| {
+                    wrong("tmpfs-mode is no mode".to_owned()).hint("write 1777 or 0700")
+                })?);
+            }
+            "bind-propagation" if bind => match needed()? {
+                "private" | "rprivate" => {}
+                other => return Err(no_key(&wrong, &format!("{key}={other}"))),
+            },
+            "bind-recursive" if bind => match needed()? {
+                "enabled" => {}
+                other => return Err(no_key(&wrong, &format!("{key}={other}"))),
+            },
+            _ => return Err(no_key(&wrong, key)),
+        }
+    }
+    let target = to.ok_or_else(|| wrong("no target=".to_owned()))?;
+    if !bind {
+        return Ok(Mount::Tmpfs(TmpfsAsk {
+            flag: "--mount",
+            path: target,
+            size: bytes,
+            mode,
+            read_only,
+        }));
+    }
+    Ok(Mount::Bind(BindAsk {
+        flag: "--mount",
+        source: from.ok_or_else(|| wrong("no source=".to_owned()))?,
+        target,
+        read_only,
+        no_exec: false,
+    }))
+}
+
+fn no_key(wrong: &dyn Fn(String) -> Error, key: &str) -> Error {
+    wrong(format!("{key} is not built"))
+        .kind(Kind::Unsupported)
+        .hint("type, source, target, readonly, tmpfs-size and tmpfs-mode are")
+}
+
+/// `--tmpfs PATH[:OPTION,...]`. What a cell's tmpfs always is may be said; other options are
+/// refused by name.
+pub fn tmpfs(text: &str) -> Result<TmpfsAsk> {
+    let (path, options) = text.split_once(':').unwrap_or((text, ""));
+    let wrong = |what: &str| usage(format!("--tmpfs {text:?}: {what}"));
+    if !path.starts_with('/') || path == "/" {
+        return Err(wrong("the path must be absolute and below /"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(wrong("the path must not contain `..`"));
+    }
+    let mut ask = TmpfsAsk {
+        flag: "--tmpfs",
+        path: path.to_owned(),
+        size: None,
+        mode: None,
+        read_only: false,
+    };
+    for option in options.split(',').filter(|o| !o.is_empty()) {
+        match option.split_once('=') {
+            Some(("size", value)) => match size(value) {
+                Some(0) | None => {
+                    return Err(wrong("size= is not a size").hint("write 64m, 1g or bytes"));
+                }
+                size => ask.size = size,
+            },
+            None if matches!(option, "rw" | "nosuid" | "nodev") => {}
+            _ => {
+                return Err(wrong(&format!("option {option:?} is not built yet"))
+                    .hint("size=N is; nosuid and nodev always hold"));
+            }
+        }
+    }
+    Ok(ask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tmpfs_options_are_taken_or_refused_by_name() {
+        assert_eq!(
+            tmpfs("/x:rw,size=64m").unwrap(),
+            TmpfsAsk {
+                flag: "--tmpfs",
+                path: "/x".to_owned(),
+                size: Some(64 << 20),
+                mode: None,
+                read_only: false,
+            }
+        );
+        assert_eq!(tmpfs("/x").unwrap().size, None);
+        for text in [
+            "",
+            "x",
+            "/",
+            "/a/../b",
+            "/x:size=0",
+            "/x:size=50%",
+            "/x:mode=1777",
+            "/x:exec",
+            "/x:suid",
+        ] {
+            assert_eq!(tmpfs(text).unwrap_err().kind, Kind::Usage, "{text}");
+        }
+        assert!(
+            tmpfs("/x:mode=1777")
+                .unwrap_err()
+                .cause
+                .contains("mode=1777")
+        );
+    }
+
+    fn bind(text: &str) -> BindAsk {
+        match mount(text).unwrap() {
+            Mount::Bind(ask) => ask,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn volumes() {
+        let plain = volume("./x:/y").unwrap();
+        assert_eq!(
+            plain,
+            BindAsk {
+                flag: "-v",
+                source: "./x".to_owned(),
+                target: "/y".to_owned(),
+                read_only: false,
+                no_exec: false
+            }
+        );
+        let narrow = volume("/a/b:/y:ro,nosuid,noexec").unwrap();
+        assert!(narrow.read_only && narrow.no_exec);
+        assert!(!volume("..:/y:rw,nodev,rprivate").unwrap().read_only);
+        for (text, word) in [
+            ("", "without a name"),
+            ("/x", "without a name"),
+            ("data:/x", "volumes are not built"),
+            ("~/x:/x", "shell"),
+            (":/x", "no path outside"),
+            ("./x:", "not absolute"),
+            ("./x:y", "not absolute"),
+            ("./x:/a/../b", ".."),
+            ("./x:/y:ro,rw", "both"),
+            ("./x:/y:z", "\"z\""),
+            ("./x:/y:shared", "\"shared\""),
+            ("./x:/y:exec", "\"exec\""),
+            ("./x:/y:ro:z", "two colons"),
+        ] {
+            let error = volume(text).unwrap_err();
+            assert!(error.cause.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn mounts() {
+        let ask = bind("type=bind,source=/a:b,destination=/y,readonly");
+        assert_eq!((ask.source.as_str(), ask.target.as_str()), ("/a:b", "/y"));
+        assert!(ask.read_only && ask.flag == "--mount");
+        assert!(!bind("type=bind,src=./x,dst=/y,ro=false,bind-propagation=rprivate").read_only);
+        assert_eq!(
+            mount("type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=0700,ro").unwrap(),
+            Mount::Tmpfs(TmpfsAsk {
+                flag: "--mount",
+                path: "/t".to_owned(),
+                size: Some(64 << 20),
+                mode: Some(0o700),
+                read_only: true,
+            })
+        );
+        for (text, word) in [
+            ("", "volumes are not built"),
+            ("source=data,target=/x", "volumes are not built"),
+            ("type=volume,target=/x", "volumes are not built"),
+            ("type=npipe,target=/x", "npipe"),
+            ("type=bind,target=/x", "no source="),
+            ("type=bind,source=./x", "no target="),
+            ("type=bind,source=x,target=/x", "volume's name"),
+            ("type=bind,source=,target=/x", "no value"),
+            ("type=bind,source=./x,target=x", "not absolute"),
+            ("type=bind,source=./x,target=/x,readonly=maybe", "readonly"),
+            (
+                "type=bind,source=./x,target=/x,consistency=cached",
+                "consistency",
+            ),
+            (
+                "type=bind,source=./x,target=/x,bind-propagation=shared",
+                "=shared",
+            ),
+            (
+                "type=bind,source=./x,target=/x,bind-nonrecursive",
+                "bind-nonrecursive",
+            ),
+            ("type=bind,source=./x,target=/x,tmpfs-size=1m", "tmpfs-size"),
+            ("type=bind,source=./x,target=/x,", "is not built"),
+            ("type=tmpfs,source=./x,target=/x", "source"),
+            ("type=tmpfs,target=/x,tmpfs-size=0", "not a size"),
+            ("type=tmpfs,target=/x,tmpfs-mode=4777", "no mode"),
+            ("type=tmpfs,target=/x,volume-nocopy", "volume-nocopy"),
+        ] {
+            let error = mount(text).unwrap_err();
+            assert!(error.cause.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The files of the host that a request names: opened once, looked at, and held open, so that what
+//! the policy decides on is what is mounted in the end.
+
+use super::files::read;
+use super::ids::user_name;
+use crate::error::{Error, Kind, Result};
+use crate::policy::{BindAsk, FileKind, Outside, SourceFacts};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat2, statx,
+};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+/// The longest path that is looked at, in bytes: PATH_MAX.
+const MAX_PATH: usize = 4096;
+
+/// Opens and describes the sources of all binds, in their order, and the folders that rules speak
+/// from. Nothing is looked at where there is no bind.
+///
+/// # Errors
+/// `NotFound`: there is no such file, and none is made; `Io`: it cannot be reached; `Unsupported`:
+/// a name that is not UTF-8.
+pub fn outside(binds: &[BindAsk]) -> Result<(Outside, Vec<OwnedFd>)> {
+    if binds.is_empty() {
+        return Ok((Outside::default(), Vec::new()));
+    }
+    let mounts = Mounts::read()?;
+    let (mut facts, mut open) = (Vec::new(), Vec::new());
+    for bind in binds {
+        let source = open_path(&bind.source, bind.flag)?;
+        facts.push(describe(source.as_fd(), bind.flag, &mounts)?);
+        open.push(source);
+    }
+    let cwd = real(".").ok_or_else(|| {
+        Error::new(Kind::Io, "the current folder is gone or cannot be named")
+            .hint("change to a folder that is there")
+    })?;
+    let own = std::env::var("HOME").ok().filter(|home| !home.is_empty());
+    let mut homes: Vec<String> = own
+        .into_iter()
+        .chain(passwd_home())
+        .filter(|home| home.starts_with('/'))
+        .map(|home| real(&home).unwrap_or(home))
+        .collect();
+    homes.dedup();
+    let outside = Outside {
+        cwd,
+        homes,
+        sources: facts,
+    };
+    Ok((outside, open))
+}
+
+/// The home that the user database has, which `HOME` may hide.
+fn passwd_home() -> Option<String> {
+    let passwd = read(Path::new("/"), "/etc/passwd")?;
+    let name = user_name(&passwd, rustix::process::geteuid().as_raw())?;
+    let line = passwd
+        .lines()
+        .find(|line| line.strip_prefix(name).is_some_and(|l| l.starts_with(':')))?;
+    line.split(':').nth(5).map(str::to_owned)
+}
+
+/// Links are followed, the kernel's magic ones (/proc/self/fd/3) are not.
+fn open_path(path: &str, flag: &str) -> Result<OwnedFd> {
+    let shown: String = path.chars().take(200).collect();
+    if path.len() >= MAX_PATH {
+        let cause = format!("{flag}: a path of {} bytes: {shown:?}...", path.len());
+        return Err(Error::new(Kind::Usage, cause).hint("a path has fewer than 4096 bytes"));
+    }
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).map_err(|errno| {
+        let error = Error::call(format!("{flag}: open {shown:?}"), errno.raw_os_error());
+        match errno {
+            Errno::NOENT => error
+                .kind(Kind::NotFound)
+                .hint("nothing is made outside for a mount: make the folder or file first"),
+            Errno::LOOP => error.hint("links in /proc, as /proc/self/fd/3, are not followed"),
+            _ => error,
+        }
+    })
+}
+
+/// Where an open file is now. Somebody may rename it at any moment.
+fn path_racy(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::readlinkat(CWD, link, Vec::new()).map(std::ffi::CString::into_bytes)
+}
+
+fn real(path: &str) -> Option<String> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    String::from_utf8(path_racy(file.as_fd()).ok()?).ok()
+}
+
+fn describe(source: BorrowedFd<'_>, flag: &str, mounts: &Mounts) -> Result<SourceFacts> {
+    let call = |what: &str, errno: Errno| {
+        Error::call(format!("{flag}: {what} a source"), errno.raw_os_error())
+    };
+    let path = path_racy(source).map_err(|e| call("name", e))?;
+    let path = String::from_utf8(path).map_err(|e| {
+        let name = OsString::from_vec(e.into_bytes());
+        Error::new(Kind::Unsupported, format!("{flag}: {name:?} is not UTF-8"))
+            .hint("rules are text, and cannot speak of it")
+    })?;
+    let stat = fstat(source).map_err(|e| call("fstat", e))?;
+    let wanted = StatxFlags::MNT_ID;
+    let mount = statx(source, "", AtFlags::EMPTY_PATH, wanted).map_err(|e| call("statx", e))?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => FileKind::Folder,
+        FileType::RegularFile => FileKind::File,
+        FileType::CharacterDevice | FileType::BlockDevice => FileKind::Device,
+        FileType::Fifo => FileKind::Fifo,
+        FileType::Socket => FileKind::Socket,
+        _ => FileKind::Other,
+    };
+    Ok(SourceFacts {
+        mounts: mounts.at_and_below(mount.stx_mnt_id, &path),
+        path,
+        kind,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mode: stat.st_mode & 0o7777,
+    })
+}
+
+/// What is mounted where (proc_pid_mountinfo(5)).
+struct Mounts {
+    /// Mount id, mount point, file system type.
+    lines: Vec<(u64, String, String)>,
+}
+
+impl Mounts {
+    fn read() -> Result<Self> {
+        let text = std::fs::read("/proc/self/mountinfo")
+            .map_err(|e| Error::io("read /proc/self/mountinfo", &e))?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    fn parse(text: &str) -> Self {
+        let line = |line: &str| {
+            let (left, right) = line.split_once(" - ")?;
+            let mut fields = left.split(' ');
+            let id = fields.next()?.parse().ok()?;
+            let point = unescaped(fields.nth(3)?);
+            Some((id, point, right.split(' ').next()?.to_owned()))
+        };
+        Self {
+            lines: text.lines().filter_map(line).collect(),
+        }
+    }
+
+    fn at_and_below(&self, id: u64, path: &str) -> Vec<(String, String)> {
+        let below = |point: &str| match path {
+            "/" => true,
+            path => point
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('/')),
+        };
+        self.lines
+            .iter()
+            .filter(|(mount, point, _)| *mount == id || below(point))
+            .map(|(_, point, kind)| (point.clone(), kind.clone()))
+            .collect()
+    }
+}
+
+/// `\040` and the like as the bytes that they are.
+fn unescaped(text: &str) -> String {
+    let (bytes, mut out) = (text.as_bytes(), Vec::with_capacity(text.len()));
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let octal = text
+            .get(at + 1..at + 4)
+            .filter(|_| *byte == b'\\')
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        out.push(octal.unwrap_or(*byte));
+        at += if octal.is_some() { 4 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_below_are_seen() {
+        let text = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                    30 22 0:4 / /srv/a\\040b/proc rw,nosuid shared:5 - proc proc rw\n\
+                    31 22 0:5 / /srv/a\\040bc rw - tmpfs tmpfs rw\nbroken\n1 2\n";
+        let mounts = Mounts::parse(text);
+        assert_eq!(
+            mounts.at_and_below(22, "/srv/a b"),
+            [
+                ("/".to_owned(), "ext4".to_owned()),
+                ("/srv/a b/proc".to_owned(), "proc".to_owned())
+            ]
+        );
+        assert_eq!(mounts.at_and_below(31, "/srv/a bc/x").len(), 1);
+        assert_eq!(mounts.at_and_below(9, "/").len(), 3);
+        assert_eq!(unescaped("a\\134b\\"), "a\\b\\");
+    }
+
+    #[test]
+    fn a_source_is_what_its_links_lead_to() {
+        let folder = std::env::temp_dir().join(format!("lazaret-outside-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let folder = folder.canonicalize().unwrap();
+        std::fs::write(folder.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", folder.join("link")).unwrap();
+        let ask = |source: &str| BindAsk {
+            flag: "-v",
+            source: source.to_owned(),
+            target: "/x".to_owned(),
+            read_only: true,
+            no_exec: false,
+        };
+        let link = folder.join("link");
+        let (outside, open) = super::outside(&[ask(link.to_str().unwrap())]).unwrap();
+        let source = &outside.sources[0];
+        assert_eq!(source.path, folder.join("file").to_str().unwrap());
+        assert_eq!((source.kind, open.len()), (FileKind::File, 1));
+        assert!(outside.cwd.starts_with('/'));
+        for (path, kind) in [
+            (folder.join("none"), Kind::NotFound),
+            ("/proc/self/cwd".into(), Kind::Io),
+            ("x".repeat(10_000).into(), Kind::Usage),
+        ] {
+            let error = super::outside(&[ask(path.to_str().unwrap())]).unwrap_err();
+            assert_eq!(error.kind, kind, "{error}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

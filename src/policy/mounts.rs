@@ -1,0 +1,404 @@
+//! What of the host may be mounted inside, and where: binds of folders and files.
+//!
+//! A value of `mounts` is `tmpfs`, or a pattern of paths with `:ro` or `:rw` behind it. In `allow`,
+//! `:rw` lets be read and written, `:ro` or nothing lets be read. In `deny`, `:rw` refuses writing,
+//! anything else refuses both. `./` is the caller's current folder, `~` the caller's home; what is
+//! compared is the source's real path, without any symbolic link.
+
+use super::command;
+use super::compose::{Policy, Subject};
+use super::facts::{FileKind, HostFacts, Outside, SourceFacts};
+use super::grants::{BindMount, Granted, Origin, Reason, TmpfsMount};
+use super::parse::Key;
+use super::pattern::{matches, matches_below};
+use super::request::{BindAsk, Request};
+use super::words;
+use crate::error::{Error, Kind, Result};
+use std::cell::Cell;
+
+/// More binds than anybody needs.
+const MAX_BINDS: usize = 64;
+
+/// File systems that are the kernel itself, not files: below one of them the cell's masks mean
+/// nothing.
+const KERNEL: &[&str] = &[
+    "autofs",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "mqueue",
+    "nfsd",
+    "nsfs",
+    "proc",
+    "pstore",
+    "resctrl",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "smackfs",
+    "sysfs",
+    "tracefs",
+];
+
+/// A place of the host that is asked for.
+struct Place<'a> {
+    path: &'a str,
+    write: bool,
+    outside: &'a Outside,
+}
+
+/// Whether a pattern of a rule speaks of a place.
+#[derive(PartialEq, Eq)]
+enum Speaks {
+    No,
+    /// Of the place itself.
+    OfIt,
+    /// Of something that lies, or could lie, below it.
+    Below,
+}
+
+/// `/x/**:ro` as `/x/**` and whether writing is meant.
+fn mode(pattern: &str) -> (&str, Option<bool>) {
+    match (pattern.strip_suffix(":ro"), pattern.strip_suffix(":rw")) {
+        (Some(path), _) => (path, Some(false)),
+        (_, Some(path)) => (path, Some(true)),
+        _ => (pattern, None),
+    }
+}
+
+/// `path` as seen from `folder`: `WORD` or `WORD/...`, where it is that folder or below it.
+fn from(folder: &str, word: &str, path: &str) -> Option<String> {
+    if folder == "/" {
+        return Some(format!("{word}{}", if path == "/" { "" } else { path }));
+    }
+    match path.strip_prefix(folder)? {
+        "" => Some(word.to_owned()),
+        rest if rest.starts_with('/') => Some(format!("{word}{rest}")),
+        _ => None,
+    }
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path != folder && from(folder, "", path).is_some()
+}
+
+impl Place<'_> {
+    /// The spellings of the path that a pattern could be about: from the root, from the home, from
+    /// the current folder.
+    fn spelled(&self, pattern: &str, homes: &[String]) -> Vec<String> {
+        let first = pattern.split('/').next().unwrap_or_default();
+        match first {
+            "" => vec![self.path.to_owned()],
+            "~" => homes
+                .iter()
+                .filter_map(|home| from(home, "~", self.path))
+                .collect(),
+            // The root is no folder that anybody stands in to share it.
+            "." if self.outside.cwd != "/" => from(&self.outside.cwd, ".", self.path)
+                .into_iter()
+                .collect(),
+            _ if first.starts_with("**") => vec![self.path.to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether `allow` or `give` with this pattern lets the place be had.
+    fn allowed_by(&self, pattern: &str) -> bool {
+        let (path, write) = mode(pattern);
+        if self.write && write != Some(true) {
+            return false;
+        }
+        // Whoever sets HOME says what `~` is where something is allowed.
+        let homes = self.outside.homes.get(..1).unwrap_or_default();
+        self.spelled(path, homes).iter().any(|it| matches(path, it))
+    }
+
+    /// Whether `deny` with this pattern refuses the place, or what it would uncover. Patterns that
+    /// begin with `**` could be about something anywhere, and speak of the source itself only.
+    fn denied_by(&self, pattern: &str) -> Speaks {
+        let (path, write) = mode(pattern);
+        if write == Some(true) && !self.write {
+            return Speaks::No;
+        }
+        let spelled = self.spelled(path, &self.outside.homes);
+        if spelled.iter().any(|it| matches(path, it)) {
+            return Speaks::OfIt;
+        }
+        if path.starts_with("**") {
+            return Speaks::No;
+        }
+        let anchors: &[String] = match path.split('/').next() {
+            Some("~") => &self.outside.homes,
+            Some(".") => std::slice::from_ref(&self.outside.cwd),
+            _ => &[],
+        };
+        if spelled.iter().any(|it| matches_below(path, it))
+            || anchors.iter().any(|anchor| is_below(anchor, self.path))
+        {
+            return Speaks::Below;
+        }
+        Speaks::No
+    }
+
+    /// Asks all levels. The second is whether it is refused for what lies below it.
+    fn ask(
+        &self,
+        policy: &Policy,
+        subject: &Subject,
+    ) -> std::result::Result<Option<Origin>, (Reason, bool)> {
+        let value = format!("{}:{}", self.path, if self.write { "rw" } else { "ro" });
+        let below = Cell::new(false);
+        let denied = |pattern: &str| {
+            let speaks = self.denied_by(pattern);
+            below.set(speaks == Speaks::Below);
+            speaks != Speaks::No
+        };
+        let allowed = |pattern: &str| {
+            below.set(false);
+            self.allowed_by(pattern)
+        };
+        policy
+            .ask_by(subject, Key::Mounts, &value, &denied, &allowed)
+            .map_err(|reason| (reason, below.get()))
+    }
+}
+
+/// Decides on every bind that is asked for. An error is a request that means nothing.
+pub(super) fn binds(
+    policy: &Policy,
+    subject: &Subject,
+    request: &Request,
+    host: &HostFacts,
+    reasons: &mut Vec<Reason>,
+) -> Result<Vec<Granted<BindMount>>> {
+    if request.binds.len() > MAX_BINDS {
+        let cause = format!("more than {MAX_BINDS} folders and files are asked for");
+        return Err(Error::new(Kind::Limit, cause));
+    }
+    if request.binds.len() != host.outside.sources.len() {
+        return Err(Error::new(Kind::Usage, "a source was not looked at"));
+    }
+    let mut mounts: Vec<Granted<BindMount>> = Vec::new();
+    for (number, (ask, source)) in request.binds.iter().zip(&host.outside.sources).enumerate() {
+        let target = target(&ask.target).ok_or_else(|| {
+            let cause = format!(
+                "{}: {} is not an absolute path without \"..\"",
+                ask.flag,
+                words::shown(&ask.target)
+            );
+            Error::new(Kind::Usage, cause)
+        })?;
+        let asked = written(ask);
+        let mut refuse = |reason: Reason| {
+            reasons.push(Reason {
+                asked: asked.clone(),
+                ..reason
+            });
+        };
+        let place = Place {
+            path: &source.path,
+            write: !ask.read_only,
+            outside: &host.outside,
+        };
+        let origin = match place.ask(policy, subject) {
+            Ok(origin) => origin,
+            Err((reason, below)) => {
+                refuse(cured(reason, below, &place, ask, policy, subject));
+                None
+            }
+        };
+        if let Some(reason) = unfit(source) {
+            refuse(reason);
+        }
+        if let Err(reason) = policy.ask(subject, Key::Targets, &target) {
+            refuse(reason);
+        }
+        mounts.push(Granted {
+            value: BindMount {
+                source: source.path.clone(),
+                target,
+                folder: source.kind == FileKind::Folder,
+                read_only: ask.read_only,
+                no_exec: ask.no_exec,
+                number,
+            },
+            origin: origin.unwrap_or(Origin::Flag(ask.flag)),
+        });
+    }
+    Ok(mounts)
+}
+
+/// A path inside, without what means nothing in it; `None` if it is relative or has `..`.
+pub(super) fn target(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    command::inside(path).then(|| format!("/{}", parts.join("/")))
+}
+
+/// Refuses two mounts on one place.
+pub(super) fn apart(binds: &[Granted<BindMount>], tmpfs: &[Granted<TmpfsMount>]) -> Result<()> {
+    let targets = binds.iter().map(|m| &m.value.target);
+    let mut all: Vec<&String> = targets.chain(tmpfs.iter().map(|m| &m.value.path)).collect();
+    all.sort_unstable();
+    match all.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => {
+            let cause = format!("a mount on {} is asked for twice", words::shown(pair[0]));
+            Err(Error::new(Kind::Usage, cause))
+        }
+    }
+}
+
+fn written(ask: &BindAsk) -> String {
+    format!(
+        "{} {}:{} ({})",
+        ask.flag,
+        words::shown(&ask.source),
+        words::shown(&ask.target),
+        if ask.read_only {
+            "read-only"
+        } else {
+            "read-write"
+        }
+    )
+}
+
+/// A refusal with what can be done instead: the narrower things that the policy does allow.
+fn cured(
+    mut reason: Reason,
+    below: bool,
+    place: &Place<'_>,
+    ask: &BindAsk,
+    policy: &Policy,
+    subject: &Subject,
+) -> Reason {
+    if below {
+        reason.why = format!("{}; this folder has such a place below it", reason.why);
+        reason
+            .cure
+            .push("name the folder below it that is needed".to_owned());
+        return reason;
+    }
+    // A rule for one path must not be one for many.
+    if place.path.contains('*') && !reason.cure.is_empty() {
+        reason.cure = vec!["rename it: a * in a rule stands for any name".to_owned()];
+    }
+    let target = words::shown(&ask.target);
+    let reading = |outside: &Outside| {
+        let place = Place {
+            path: place.path,
+            write: false,
+            outside,
+        };
+        place.ask(policy, subject).is_ok()
+    };
+    if place.write && reading(place.outside) {
+        let source = words::shown(&ask.source);
+        reason
+            .cure
+            .push(format!("or read only: -v {source}:{target}:ro"));
+    } else if let Some((parent, name)) = place.path.rsplit_once('/')
+        && !parent.is_empty()
+        && reading(&Outside {
+            cwd: parent.to_owned(),
+            ..place.outside.clone()
+        })
+    {
+        reason.cure.push(format!(
+            "or read only: run from {} with -v ./{}:{target}:ro",
+            words::shown(parent),
+            words::shown(name)
+        ));
+    }
+    reason
+}
+
+/// What no policy can allow: a source that is neither folder nor regular file, or shows the kernel.
+fn unfit(source: &SourceFacts) -> Option<Reason> {
+    let reason = |rule: &str, why: String, cure: &str| {
+        Some(Reason {
+            asked: String::new(),
+            rule: rule.to_owned(),
+            origin: Origin::Always("no way out of the cell is mounted"),
+            why,
+            cure: match cure {
+                "" => Vec::new(),
+                cure => vec![cure.to_owned()],
+            },
+        })
+    };
+    let kind = match source.kind {
+        FileKind::Folder | FileKind::File => None,
+        FileKind::Device => Some(("a device", "a device is asked for with --device")),
+        FileKind::Fifo => Some(("a fifo", "bind the folder that it lies in")),
+        FileKind::Socket => Some(("a socket", "")),
+        FileKind::Other => Some(("neither folder nor file", "")),
+    };
+    if let Some((what, cure)) = kind {
+        let why = format!("{} is {what}", words::shown(&source.path));
+        return reason("a source is a folder or a regular file", why, cure);
+    }
+    let (path, kind) = source
+        .mounts
+        .iter()
+        .find(|(_, kind)| KERNEL.contains(&kind.as_str()))?;
+    let why = format!(
+        "{} is a {} of the host, which the cell's own hides",
+        words::shown(path),
+        words::shown(kind)
+    );
+    reason(
+        "no file system of the kernel is mounted",
+        why,
+        "name a folder that has none in it",
+    )
+}
+
+/// What a person should know of the granted binds before the command runs: files that no id inside
+/// may read or write, and whose the new ones will be. Nothing where the ids inside are the caller's.
+pub(super) fn strangers(mounts: &[Granted<BindMount>], host: &HostFacts) -> Vec<String> {
+    let Some((uids, gids)) = host.subids else {
+        return Vec::new();
+    };
+    const CURE: &str = "--userns keep-id would run as you";
+    let told = |mount: &Granted<BindMount>| {
+        let source = host.outside.sources.get(mount.value.number)?;
+        let owned = uids.holds(source.uid) || gids.holds(source.gid);
+        let others = if owned { 7 } else { source.mode & 7 };
+        let folder = source.kind == FileKind::Folder;
+        let needed = if folder { 5 } else { 4 };
+        let target = words::shown(&mount.value.target);
+        if others & needed != needed {
+            return Some(format!(
+                "{target} cannot be read inside: it is closed to others, which all ids inside \
+                 are; {CURE}, chmod o+rX would open it"
+            ));
+        }
+        if mount.value.read_only {
+            return None;
+        }
+        if others & 2 == 0 {
+            return Some(format!(
+                "{target} cannot be written inside: others may not, which all ids inside are; \
+                 {CURE}, chmod o+w would open it"
+            ));
+        }
+        folder.then(|| {
+            format!(
+                "files made in {target} will belong to subordinate ids and not be yours to \
+                 change; {CURE}"
+            )
+        })
+    };
+    mounts.iter().filter_map(told).collect()
+}

@@ -1,0 +1,218 @@
+//! What the command line mounts in a cell: folders and files of the host, and tmpfs, where an image
+//! has or has not a place for them.
+//!
+//! A source is opened twice: by the supervisor, which shows the policy what it opened, and by pid 1
+//! in its own mount namespace, because the kernel mounts nothing that another namespace's
+//! descriptor names. Between the two lies the decision; the second must be the very inode of the
+//! first, which is held open meanwhile, so that its number is nobody else's.
+//!
+//! A target is resolved below the new root with the image's own links, and never out of it
+//! (CVE-2021-30465, CVE-2023-28642). Where these links lead to is looked at once it is reached: on
+//! the root itself, on what lazaret mounted (/proc, /dev, /sys), and on another mount's place
+//! nothing is mounted.
+
+use super::mounts::{IN_ROOT, attach, new_tmpfs, open_below, relative};
+use super::wire::{At, Fault};
+use crate::plan::{HostBind, Tmpfs};
+use crate::sys::{MountAttr, mount_setattr};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, fstat, openat,
+    openat2, statx,
+};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+type Done<T = ()> = Result<T, Fault>;
+
+/// What a person is told as it is, without the errno's words.
+pub const PLAIN: &[&str] = &[
+    SWAPPED, GONE, CLOSED, LINKED, DANGLING, TAKEN, OURS, ABSENT, NO_FOLDER, NO_FILE,
+];
+const SWAPPED: &str = "it is not what it was when the policy was asked";
+const GONE: &str = "it is gone";
+pub const CLOSED: &str = "a folder on the way is closed to this user without capabilities";
+const LINKED: &str = "a symbolic link was put in its way";
+const DANGLING: &str = "a link of the image on the way leads nowhere";
+const TAKEN: &str = "the image's links lead it to / or onto another mount";
+const OURS: &str = "the image's links lead it to a place that is the cell's own";
+const ABSENT: &str = "the mount above has no such place, and nothing is made in it";
+const NO_FOLDER: &str = "the place inside is no folder";
+const NO_FILE: &str = "the place inside is a folder, and the source is a file";
+
+fn plain(errno: Errno, call: &'static str) -> Fault {
+    Fault { errno, call }
+}
+
+/// Opens `path`, which must be the inode that `judged` is.
+pub fn open_source(path: &str, judged: BorrowedFd<'_>) -> Done<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let source = match openat2(CWD, path, flags, Mode::empty(), resolve) {
+        Ok(source) => source,
+        Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => return Err(plain(errno, GONE)),
+        Err(errno @ Errno::LOOP) => return Err(plain(errno, LINKED)),
+        Err(errno @ Errno::ACCESS) => return Err(plain(errno, CLOSED)),
+        Err(errno) => return Err(errno).at("openat2 a source"),
+    };
+    let now = fstat(&source).at("fstat a source")?;
+    let then = fstat(judged).at("fstat what was judged")?;
+    let kind = FileType::from_raw_mode;
+    let same = (now.st_dev, now.st_ino, kind(now.st_mode))
+        == (then.st_dev, then.st_ino, kind(then.st_mode));
+    match same {
+        true => Ok(source),
+        false => Err(plain(Errno::STALE, SWAPPED)),
+    }
+}
+
+/// The mounts below the new root on which something may be mounted, by mount id.
+#[derive(Default)]
+pub struct Ground {
+    /// And whether missing places may be made there: never in what is the host's.
+    mounts: Vec<(u64, bool)>,
+}
+
+impl Ground {
+    /// A mount is there now.
+    pub fn add(&mut self, mount: BorrowedFd<'_>, makes: bool) -> Done {
+        self.mounts.push((mount_of(mount)?.0, makes));
+        Ok(())
+    }
+
+    fn makes(&self, mount: u64) -> bool {
+        self.mounts.contains(&(mount, true))
+    }
+
+    fn has(&self, mount: u64) -> bool {
+        self.mounts.iter().any(|(id, _)| *id == mount)
+    }
+}
+
+/// The id of the mount that a file lies on, and whether it is that mount's root (statx(2), Linux
+/// 5.8).
+fn mount_of(file: BorrowedFd<'_>) -> Done<(u64, bool)> {
+    let wanted = StatxFlags::MNT_ID;
+    let stat = statx(file, "", AtFlags::EMPTY_PATH, wanted).at("statx a mount point")?;
+    if stat.stx_mask & wanted.bits() == 0 {
+        return Err(Errno::NOSYS).at("statx: no mount id");
+    }
+    let root = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    Ok((stat.stx_mnt_id, root))
+}
+
+/// The place at `path` below `root`, links followed inside it; it and its parents are made where
+/// they are missing and lie on the root or a tmpfs. `folder`: what is made in the end.
+fn reach(root: BorrowedFd<'_>, ground: &Ground, path: &str, folder: bool) -> Done<OwnedFd> {
+    let open = |path: &str| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        open_below(root, path, flags, IN_ROOT)
+    };
+    let path = relative(path);
+    match open(path) {
+        Err(Errno::NOENT) => {}
+        other => return other.at("openat2 a place below the new root"),
+    }
+    let mut sofar = String::with_capacity(path.len());
+    let mut at = open(".").at("openat2 the new root")?;
+    let mut names = path
+        .split('/')
+        .filter(|name| !name.is_empty() && *name != ".")
+        .peekable();
+    while let Some(name) = names.next() {
+        if !sofar.is_empty() {
+            sofar.push('/');
+        }
+        sofar.push_str(name);
+        at = match open(&sofar) {
+            Err(Errno::NOENT) => {
+                if !ground.makes(mount_of(at.as_fd())?.0) {
+                    return Err(plain(Errno::NOENT, ABSENT));
+                }
+                make(at.as_fd(), name, folder || names.peek().is_some())?;
+                open(&sofar).at("openat2 a place that was just made")?
+            }
+            other => other.at("openat2 a place below the new root")?,
+        };
+    }
+    Ok(at)
+}
+
+fn make(at: BorrowedFd<'_>, name: &str, folder: bool) -> Done {
+    let made = match folder {
+        true => rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)),
+        false => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            openat(at, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        }
+    };
+    match made {
+        // It was not there when it was opened: its name is a link.
+        Err(errno @ Errno::EXIST) => Err(plain(errno, DANGLING)),
+        made => made.at("make a place below the new root"),
+    }
+}
+
+/// The place for a mount.
+fn target(root: BorrowedFd<'_>, ground: &Ground, path: &str, folder: bool) -> Done<OwnedFd> {
+    let target = reach(root, ground, path, folder)?;
+    let (mount, is_root) = mount_of(target.as_fd())?;
+    if !ground.has(mount) {
+        return Err(plain(Errno::BUSY, OURS));
+    }
+    if is_root {
+        return Err(plain(Errno::BUSY, TAKEN));
+    }
+    let stat = fstat(&target).at("fstat a mount point")?;
+    match (FileType::from_raw_mode(stat.st_mode), folder) {
+        (FileType::Directory, true) => Ok(target),
+        (FileType::Directory, false) => Err(plain(Errno::ISDIR, NO_FILE)),
+        (_, false) => Ok(target),
+        (_, true) => Err(plain(Errno::NOTDIR, NO_FOLDER)),
+    }
+}
+
+/// The working directory, made if the image has none.
+pub fn workdir(root: BorrowedFd<'_>, ground: &Ground, path: &str) -> Done {
+    reach(root, ground, path, true).map(drop)
+}
+
+/// A tmpfs below the root.
+pub fn tmpfs(root: BorrowedFd<'_>, ground: &mut Ground, t: &Tmpfs) -> Done {
+    let target = target(root, ground, &t.path, true)?;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, t.no_exec);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, t.read_only);
+    let mount = new_tmpfs(t.size, t.inodes, t.mode, attributes)?;
+    attach(mount.as_fd(), target.as_fd())?;
+    ground.add(mount.as_fd(), !t.read_only)
+}
+
+/// A source, with all that is mounted below it: the kernel would not let a part be uncovered. The
+/// attributes are set on all of it before any of it can be reached.
+pub fn bind(
+    root: BorrowedFd<'_>,
+    ground: &mut Ground,
+    source: BorrowedFd<'_>,
+    b: &HostBind,
+) -> Done {
+    let target = target(root, ground, &b.path, b.folder)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(source, "", flags).at("open_tree a source")?;
+    let attributes = [
+        (b.read_only, MountAttr::READ_ONLY),
+        (b.no_suid, MountAttr::NO_SUID),
+        (b.no_dev, MountAttr::NO_DEV),
+        (b.no_exec, MountAttr::NO_EXEC),
+    ];
+    let attributes = attributes
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .fold(MountAttr::NONE, |all, (_, one)| all.and(one));
+    mount_setattr(tree.as_fd(), attributes, true).at("mount_setattr a source")?;
+    attach(tree.as_fd(), target.as_fd())?;
+    ground.add(tree.as_fd(), false)
+}

@@ -1,0 +1,388 @@
+//! `lazaret run -v`, `--mount` and `--tmpfs`: what is mounted, how, and what is not.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use support::{Entry, Home, Image, need};
+
+/// A home whose policy lets everything below its working folder be written, and a folder `data` with
+/// a file `f` there that everybody may read and write.
+fn home() -> Home {
+    let home = Home::new();
+    let config = home.root().join("config/lazaret");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(
+        config.join("policy.toml"),
+        "version = 1\nextends = \"strict\"\n[[allow]]\nmounts = [\"./**:rw\"]\nreason = \"a test\"\n",
+    )
+    .unwrap();
+    let data = home.path("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("f"), "from outside\n").unwrap();
+    open(&data, 0o777);
+    open(&data.join("f"), 0o666);
+    // The ids inside are others: they must come as far as here.
+    for folder in [home.root().to_owned(), home.path("")] {
+        open(&folder, 0o755);
+    }
+    home
+}
+
+fn open(path: &std::path::Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn run(home: &Home, image: &str, flags: &[&str], command: &[&str]) -> support::Ran {
+    let mut line = vec!["run", "--rm"];
+    line.extend(flags);
+    line.push(image);
+    line.extend(command);
+    home.lazaret(line).run()
+}
+
+#[test]
+fn a_folder_is_read_and_a_file_too() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    for flags in [
+        &["-v", "./data:/in:ro"][..],
+        &["-v", "./data:/in/deeper/still:ro"],
+        &["-v", "./data:/etc:ro"],
+        &["-v", "./data:/tmp:ro,noexec,nosuid"],
+        &["--mount", "type=bind,source=./data,target=/in,readonly"],
+        &["--read-only", "-v", "./data:/in:ro"],
+    ] {
+        let inside = match flags.last().unwrap() {
+            text if text.contains("deeper") => "/in/deeper/still",
+            text if text.contains("/etc") => "/etc",
+            text if text.contains("/tmp") => "/tmp",
+            _ => "/in",
+        };
+        run(&home, &image, flags, &["cat", &format!("{inside}/f")])
+            .ok()
+            .prints("from outside\n");
+        let ran = run(
+            &home,
+            &image,
+            flags,
+            &["toolbox", "put", &format!("{inside}/new"), "x"],
+        );
+        assert!(ran.code != Some(0), "{flags:?}\n{ran}");
+        let ran = run(
+            &home,
+            &image,
+            flags,
+            &["toolbox", "put", &format!("{inside}/f"), "x"],
+        );
+        assert!(ran.code != Some(0), "{flags:?}\n{ran}");
+    }
+    run(&home, &image, &["-v", "./data/f:/one:ro"], &["cat", "/one"])
+        .ok()
+        .prints("from outside\n");
+    // A file of the image, and one that lazaret itself writes.
+    for target in ["/etc/passwd", "/etc/hosts"] {
+        let flag = format!("./data/f:{target}:ro");
+        run(&home, &image, &["-v", &flag], &["cat", target])
+            .ok()
+            .prints("from outside\n");
+    }
+    assert_eq!(support::list(&home.path("data")), ["f"]);
+    home.clean();
+}
+
+#[test]
+fn a_writable_folder_is_written() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    run(
+        &home,
+        &image,
+        &["--read-only", "-v", "./data:/out"],
+        &["toolbox", "put", "/out/made", "inside"],
+    )
+    .ok();
+    let made = std::fs::read_to_string(home.path("data/made")).unwrap();
+    assert_eq!(made.trim_end(), "inside");
+    home.clean();
+}
+
+/// Files of the launch, the working folder and mount points are never made in what is the host's.
+#[test]
+fn the_launch_writes_nothing_outside() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    run(&home, &image, &["-v", "./data:/etc", "-u", "0"], &["true"]).ok();
+    let ran = run(
+        &home,
+        &image,
+        &["-v", "./data:/w", "-w", "/w/sub"],
+        &["pwd"],
+    );
+    ran.exits(125).complains("nothing is made in it");
+    let ran = run(
+        &home,
+        &image,
+        &["-v", "./data:/w", "--tmpfs", "/w/cache"],
+        &["true"],
+    );
+    ran.exits(125).complains("nothing is made in it");
+    assert_eq!(support::list(&home.path("data")), ["f"]);
+    home.clean();
+}
+
+#[test]
+fn mounts_below_mounts_whatever_their_order() {
+    need!("userns", "overlay");
+    let home = home();
+    std::fs::create_dir(home.path("data/sub")).unwrap();
+    std::fs::create_dir(home.path("more")).unwrap();
+    std::fs::write(home.path("more/g"), "more\n").unwrap();
+    open(&home.path("more"), 0o755);
+    open(&home.path("data/sub"), 0o755);
+    let image = Image::toolbox().layout(&home, "img");
+    let outer = ["-v", "./data:/a:ro"];
+    let inner = ["-v", "./more:/a/sub:ro"];
+    for flags in [[outer, inner].concat(), [inner, outer].concat()] {
+        run(
+            &home,
+            &image,
+            &flags,
+            &["all", "cat", "/a/f", ",", "cat", "/a/sub/g"],
+        )
+        .ok()
+        .prints("from outside\nmore\n");
+    }
+    let tmpfs = ["--tmpfs", "/a/sub", "-v", "./data:/a:ro"];
+    run(
+        &home,
+        &image,
+        &tmpfs,
+        &["all", "put", "/a/sub/x", "y", ",", "cat", "/a/f"],
+    )
+    .ok();
+    let tmpfs = [
+        "--tmpfs",
+        "/t",
+        "-v",
+        "./data:/t/new/place:ro",
+        "-w",
+        "/t/work",
+    ];
+    run(
+        &home,
+        &image,
+        &tmpfs,
+        &["all", "cat", "/t/new/place/f", ",", "pwd"],
+    )
+    .ok()
+    .prints("from outside\n/t/work\n");
+    assert!(support::list(&home.path("data/sub")).is_empty());
+    home.clean();
+}
+
+#[test]
+fn an_images_links_lead_no_mount_astray() {
+    need!("userns", "overlay");
+    let home = home();
+    let canary = home.path("canary");
+    std::fs::create_dir(&canary).unwrap();
+    let entries = [
+        Entry::symlink("var/run", "/run"),
+        Entry::dir("run"),
+        Entry::symlink("up", "../../.."),
+        Entry::symlink("root", "/"),
+        Entry::symlink("p", "/proc"),
+        Entry::symlink("s", "sys"),
+        Entry::symlink("d", "/dev"),
+        Entry::symlink("nowhere", "/no/such"),
+        Entry::symlink("loop", "loop"),
+        Entry::symlink("out", canary.to_str().unwrap()),
+        Entry::symlink("magic", "/proc/self/root"),
+        Entry::file("file", "x"),
+        Entry::symlink("same", "in"),
+        Entry::dir("in"),
+    ];
+    let image = Image::toolbox().with(&entries).layout(&home, "img");
+    // As with docker, links inside are followed inside.
+    run(
+        &home,
+        &image,
+        &["-v", "./data:/var/run/x:ro"],
+        &["cat", "/run/x/f"],
+    )
+    .ok()
+    .prints("from outside\n");
+    for (target, word) in [
+        ("/up", "lead it to /"),
+        ("/root", "lead it to /"),
+        ("/p", "cell's own"),
+        ("/p/fs", "cell's own"),
+        ("/p/1", "cell's own"),
+        ("/s", "cell's own"),
+        ("/s/new", "nothing is made"),
+        ("/d", "cell's own"),
+        ("/d/pts", "cell's own"),
+        ("/d/x", "nothing is made"),
+        ("/nowhere", "leads nowhere"),
+        ("/nowhere/x", "leads nowhere"),
+        ("/out", "leads nowhere"),
+        ("/out/x", "leads nowhere"),
+        ("/loop", ""),
+        ("/magic", ""),
+        ("/magic/x", ""),
+        ("/file/x", ""),
+        ("/file", "no folder"),
+    ] {
+        for flags in [
+            ["-v".to_owned(), format!("./data:{target}:ro")],
+            ["--tmpfs".to_owned(), target.to_owned()],
+        ] {
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let ran = run(&home, &image, &flags, &["true"]);
+            ran.exits(125).complains(word);
+        }
+    }
+    for (target, word) in [("/in", "is a folder"), ("/nowhere", "leads nowhere")] {
+        let flag = format!("./data/f:{target}:ro");
+        run(&home, &image, &["-v", &flag], &["true"])
+            .exits(125)
+            .complains(word);
+    }
+    // Two mounts that a link makes one.
+    let flags = ["-v", "./data:/in:ro", "-v", "./data:/same:ro"];
+    run(&home, &image, &flags, &["true"])
+        .exits(125)
+        .complains("another mount");
+    // The working folder.
+    for dir in ["/nowhere", "/out", "/nowhere/x"] {
+        run(&home, &image, &["-w", dir], &["true"])
+            .exits(125)
+            .complains("leads nowhere");
+    }
+    assert!(support::list(&canary).is_empty());
+    home.clean();
+}
+
+#[test]
+fn options_of_a_tmpfs() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let flags = ["--mount", "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700"];
+    run(
+        &home,
+        &image,
+        &flags,
+        &["all", "put", "/t/x", "y", ",", "stat", "/t"],
+    )
+    .ok()
+    .says("700");
+    let flags = ["--mount", "type=tmpfs,dst=/t,readonly"];
+    let ran = run(&home, &image, &flags, &["toolbox", "put", "/t/x", "y"]);
+    assert!(ran.code != Some(0), "{ran}");
+}
+
+#[test]
+fn what_is_no_folder_or_file_is_no_source() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    let fifo = std::ffi::CString::new(home.path("fifo").to_str().unwrap()).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        fifo.as_c_str(),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o666),
+        0,
+    )
+    .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(home.path("socket")).unwrap();
+    std::os::unix::fs::symlink("/etc", home.path("link")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", home.path("null")).unwrap();
+    std::os::unix::fs::symlink("loop", home.path("loop")).unwrap();
+    std::os::unix::fs::symlink("/proc/self/root", home.path("magic")).unwrap();
+    let long = format!("./{}", "x".repeat(10_000));
+    let deep = format!("./{}", "x/".repeat(2_500));
+    for (source, kind, word) in [
+        ("./fifo", "policy", "is a fifo"),
+        ("./socket", "policy", "is a socket"),
+        ("./link", "policy", "the machine's own files"),
+        ("./link/ssl", "policy", "the machine's own files"),
+        ("./null", "policy", "is a device"),
+        ("./loop", "io", "open \"./loop\""),
+        ("./magic", "io", "open \"./magic\""),
+        ("./none", "not_found", "no such file"),
+        ("./data/f/x", "io", "not a directory"),
+        ("/", "policy", ""),
+        ("/proc", "policy", ""),
+        ("/proc/self/fd/0", "io", "open"),
+        ("..", "policy", ""),
+        (&long, "usage", "10002 bytes"),
+        (&deep, "usage", "5002 bytes"),
+    ] {
+        let flag = format!("{source}:/x:ro");
+        let ran = run(&home, &image, &["--format", "json", "-v", &flag], &["true"]).exits(125);
+        let error = support::error_of(&ran);
+        assert_eq!(error["kind"], kind, "{ran}");
+        assert!(
+            error.to_string().contains(&word.replace('"', "\\\"")),
+            "{word}\n{ran}"
+        );
+        assert!(ran.err().len() < 4000, "{ran}");
+    }
+    // Nothing was made, and an image asks for nothing.
+    assert!(!home.path("none").exists());
+    home.clean();
+}
+
+/// Somebody swaps a folder for a link, and back, all the while: what is read is what the policy
+/// allowed, or nothing.
+#[test]
+fn a_source_that_is_swapped_is_never_the_other() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    run(&home, &image, &[], &["true"]).ok();
+    let other = home.root().join("other");
+    std::fs::create_dir(&other).unwrap();
+    open(&other, 0o755);
+    std::fs::write(other.join("f"), "SECRET\n").unwrap();
+    let (real, aside, link) = (home.path("data"), home.path("aside"), home.path("link"));
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::fs::rename(&real, &aside).unwrap();
+                std::fs::rename(&link, &real).unwrap();
+                std::fs::rename(&real, &link).unwrap();
+                std::fs::rename(&aside, &real).unwrap();
+            }
+        });
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..40 {
+            let ran = run(&home, &image, &["-v", "./data:/in:ro"], &["cat", "/in/f"]);
+            match ran.code {
+                Some(0) => {
+                    read += 1;
+                    assert_eq!(ran.out(), "from outside\n", "{ran}");
+                }
+                _ => {
+                    refused += 1;
+                    assert_eq!(ran.code, Some(125), "{ran}");
+                    assert!(ran.stdout.is_empty(), "{ran}");
+                }
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(
+            read + refused == 40 && refused > 0,
+            "{read} read, {refused} refused"
+        );
+    });
+    home.clean();
+}
