@@ -15,7 +15,7 @@ const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attac
     --blkio-weight=100 --blkio-weight-device=/dev/sda:1 --cap-add=SYS_ADMIN --cap-drop=ALL \
     --cgroup-parent=/x --cgroupns=host --cidfile=id --cpu-count=1 --cpu-percent=1 --cpu-period=1 \
     --cpu-quota=1 --cpu-rt-period=1 --cpu-rt-runtime=1 -c=1 --cpu-shares=1 --cpus=1 \
-    --cpuset-cpus=0 --cpuset-mems=0 -d --detach --detach-keys=a --device=/dev/fuse \
+    --cpuset-cpus=0 --cpuset-mems=0 -d --detach --detach-keys=a \
     --device-cgroup-rule=c --device-read-bps=a:1 --device-read-iops=a:1 --device-write-bps=a:1 \
     --device-write-iops=a:1 --disable-content-trust --dns=1.1.1.1 --dns-option=x --dns-search=x \
     --domainname=x --expose=80 --gpus=all --group-add=audio --health-cmd=x --health-interval=1s \

@@ -171,6 +171,9 @@ pub struct RunArgs {
     /// Make the root file system read-only
     #[arg(long)]
     pub read_only: bool,
+    /// Give a device of the host
+    #[arg(long, value_name = "DEVICE[:TARGET][:rw]")]
+    pub device: Vec<String>,
     /// Mount a folder or file of the host
     #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
     pub volume: Vec<String>,

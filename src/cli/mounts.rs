@@ -1,11 +1,11 @@
-//! `-v`, `--mount` and `--tmpfs`: docker's spellings. Pure.
+//! `-v`, `--mount`, `--tmpfs` and `--device`: docker's spellings. Pure.
 //!
 //! What always holds may be said (nosuid, nodev, private propagation); what is not built, or not to
 //! be had, is refused by its name and never passed over.
 
 use super::values::size;
 use crate::error::{Error, Kind, Result};
-use crate::policy::{BindAsk, TmpfsAsk};
+use crate::policy::{BindAsk, DeviceAsk, TmpfsAsk};
 
 /// Sockets of container engines.
 const ENGINES: [&str; 4] = ["docker.sock", "podman.sock", "containerd.sock", "crio.sock"];
@@ -110,6 +110,39 @@ pub fn volume(text: &str) -> Result<BindAsk> {
         }
     }
     Ok(ask)
+}
+
+/// `--device SOURCE[:TARGET][:PERMISSIONS]`, which are `rw`: nothing here could let a device be read
+/// and not written, or the other way round.
+pub fn device(text: &str) -> Result<DeviceAsk> {
+    let wrong = |what: String| usage(format!("--device {text:?}: {what}"));
+    let is_mode = |part: &str| !part.is_empty() && part.bytes().all(|b| b"rwm".contains(&b));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (from, to, mode) = match parts[..] {
+        [from] => (from, from, "rw"),
+        [from, mode] if is_mode(mode) => (from, from, mode),
+        [from, to] => (from, to, "rw"),
+        [from, to, mode] => (from, to, mode),
+        _ => return Err(wrong("more than two colons".to_owned())),
+    };
+    let has = |letter| mode.contains(letter);
+    if has('m') {
+        return Err(wrong("m would let devices be made".to_owned())
+            .kind(Kind::Policy)
+            .hint("no policy can allow it; leave the m out"));
+    }
+    if !(is_mode(mode) && has('r') && has('w')) {
+        return Err(wrong(format!("permissions {mode:?} cannot be enforced"))
+            .kind(Kind::Unsupported)
+            .hint("rw is what can be had, where the policy allows the device"));
+    }
+    if !from.starts_with('/') {
+        return Err(wrong("not an absolute path".to_owned()).hint("it is one below /dev"));
+    }
+    Ok(DeviceAsk {
+        source: from.to_owned(),
+        target: target(to, &wrong)?,
+    })
 }
 
 fn no_option(wrong: &dyn Fn(String) -> Error, option: &str) -> Error {
@@ -325,6 +358,34 @@ mod tests {
         ] {
             let error = volume(text).unwrap_err();
             assert!(error.cause.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn devices() {
+        let ask = |text: &str| {
+            let ask = device(text).unwrap();
+            (ask.source, ask.target)
+        };
+        let x = || "/dev/x".to_owned();
+        for text in ["/dev/x", "/dev/x:rw", "/dev/x:/dev/x", "/dev/x:/dev/x:wr"] {
+            assert_eq!(ask(text), (x(), x()), "{text}");
+        }
+        assert_eq!(ask("/dev/x:/dev/y:rw"), (x(), "/dev/y".to_owned()));
+        for (text, kind) in [
+            ("", Kind::Usage),
+            ("x", Kind::Usage),
+            ("/dev/x:y", Kind::Usage),
+            ("/dev/x:/dev/../y", Kind::Usage),
+            ("/dev/x:/dev/y:rw:z", Kind::Usage),
+            ("/dev/x:rwm", Kind::Policy),
+            ("/dev/x:/dev/y:m", Kind::Policy),
+            ("/dev/x:r", Kind::Unsupported),
+            ("/dev/x:/dev/y:w", Kind::Unsupported),
+            ("/dev/x:/dev/y:", Kind::Unsupported),
+            ("/dev/x:/dev/y:rx", Kind::Unsupported),
+        ] {
+            assert_eq!(device(text).unwrap_err().kind, kind, "{text}");
         }
     }
 

@@ -60,11 +60,6 @@ pub const RUN: &[Flag] = &[
         Later("run it in the foreground, or let your shell put it aside with &"),
     ),
     ("detach-keys", None, Later("")),
-    (
-        "device",
-        None,
-        Later("a cell has null, zero, full, random, urandom and tty"),
-    ),
     ("device-cgroup-rule", None, Later("")),
     ("device-read-bps", None, Later(LIMITS)),
     ("device-read-iops", None, Later(LIMITS)),

@@ -49,6 +49,11 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             read_only: args.read_only,
             tmpfs,
             binds,
+            devices: args
+                .device
+                .iter()
+                .map(|text| mounts::device(text))
+                .collect::<Result<_>>()?,
             hostname: args.hostname.as_deref().map(values::hostname).transpose()?,
             timeout: args.timeout.as_deref().map(values::duration).transpose()?,
             pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,

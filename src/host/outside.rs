@@ -4,7 +4,7 @@
 use super::files::read;
 use super::ids::user_name;
 use crate::error::{Error, Kind, Result};
-use crate::policy::{BindAsk, FileKind, Outside, SourceFacts};
+use crate::policy::{BindAsk, DeviceAsk, DeviceFacts, FileKind, Outside, SourceFacts};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat2, statx,
 };
@@ -17,14 +17,14 @@ use std::path::Path;
 /// The longest path that is looked at, in bytes: PATH_MAX.
 const MAX_PATH: usize = 4096;
 
-/// Opens and describes the sources of all binds, in their order, and the folders that rules speak
-/// from. Nothing is looked at where there is no bind.
+/// Opens and describes the sources of all binds, then all devices, each in their order, and the
+/// folders that rules speak from. Nothing is looked at where nothing is asked for.
 ///
 /// # Errors
 /// `NotFound`: there is no such file, and none is made; `Io`: it cannot be reached; `Unsupported`:
 /// a name that is not UTF-8.
-pub fn outside(binds: &[BindAsk]) -> Result<(Outside, Vec<OwnedFd>)> {
-    if binds.is_empty() {
+pub fn outside(binds: &[BindAsk], devices: &[DeviceAsk]) -> Result<(Outside, Vec<OwnedFd>)> {
+    if binds.is_empty() && devices.is_empty() {
         return Ok((Outside::default(), Vec::new()));
     }
     let mounts = Mounts::read()?;
@@ -33,6 +33,12 @@ pub fn outside(binds: &[BindAsk]) -> Result<(Outside, Vec<OwnedFd>)> {
         let source = open_path(&bind.source, bind.flag)?;
         facts.push(describe(source.as_fd(), bind.flag, &mounts)?);
         open.push(source);
+    }
+    let mut nodes = Vec::new();
+    for device in devices {
+        let node = open_path(&device.source, "--device")?;
+        nodes.push(describe_device(node.as_fd())?);
+        open.push(node);
     }
     let cwd = real(".").ok_or_else(|| {
         Error::new(Kind::Io, "the current folder is gone or cannot be named")
@@ -50,6 +56,7 @@ pub fn outside(binds: &[BindAsk]) -> Result<(Outside, Vec<OwnedFd>)> {
         cwd,
         homes,
         sources: facts,
+        devices: nodes,
     };
     Ok((outside, open))
 }
@@ -96,16 +103,53 @@ fn real(path: &str) -> Option<String> {
     String::from_utf8(path_racy(file.as_fd()).ok()?).ok()
 }
 
+fn utf8_path_racy(file: BorrowedFd<'_>, flag: &str) -> Result<String> {
+    let path = path_racy(file)
+        .map_err(|e| Error::call(format!("{flag}: name a source"), e.raw_os_error()))?;
+    String::from_utf8(path).map_err(|e| {
+        let name = OsString::from_vec(e.into_bytes());
+        Error::new(Kind::Unsupported, format!("{flag}: {name:?} is not UTF-8"))
+            .hint("rules are text, and cannot speak of it")
+    })
+}
+
+fn describe_device(node: BorrowedFd<'_>) -> Result<DeviceFacts> {
+    let path = utf8_path_racy(node, "--device")?;
+    let stat = fstat(node).map_err(|e| Error::call("fstat a device", e.raw_os_error()))?;
+    let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    let (major, minor) = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
+    Ok(DeviceFacts {
+        path,
+        character,
+        major,
+        minor,
+        name: character.then(|| kernel_name(major, minor)).flatten(),
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mode: stat.st_mode & 0o7777,
+    })
+}
+
+/// The name below /dev that the driver core has for a character device (sysfs(5), uevent).
+fn kernel_name(major: u32, minor: u32) -> Option<String> {
+    let uevent = read(
+        Path::new("/"),
+        &format!("/sys/dev/char/{major}:{minor}/uevent"),
+    )?;
+    let name = uevent
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(name.strip_prefix("/dev/").unwrap_or(name).to_owned())
+}
+
 fn describe(source: BorrowedFd<'_>, flag: &str, mounts: &Mounts) -> Result<SourceFacts> {
     let call = |what: &str, errno: Errno| {
         Error::call(format!("{flag}: {what} a source"), errno.raw_os_error())
     };
-    let path = path_racy(source).map_err(|e| call("name", e))?;
-    let path = String::from_utf8(path).map_err(|e| {
-        let name = OsString::from_vec(e.into_bytes());
-        Error::new(Kind::Unsupported, format!("{flag}: {name:?} is not UTF-8"))
-            .hint("rules are text, and cannot speak of it")
-    })?;
+    let path = utf8_path_racy(source, flag)?;
     let stat = fstat(source).map_err(|e| call("fstat", e))?;
     let wanted = StatxFlags::MNT_ID;
     let mount = statx(source, "", AtFlags::EMPTY_PATH, wanted).map_err(|e| call("statx", e))?;
@@ -206,6 +250,23 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_names_its_devices() {
+        if Path::new("/sys/dev/char/1:3/uevent").is_file() {
+            assert_eq!(kernel_name(1, 3).as_deref(), Some("null"));
+        }
+        assert_eq!(kernel_name(0, 0), None);
+        let null = real("/dev/null").unwrap();
+        let ask = DeviceAsk {
+            source: null.clone(),
+            target: null,
+        };
+        let (outside, open) = super::outside(&[], &[ask]).unwrap();
+        let device = &outside.devices[0];
+        assert_eq!((device.major, device.minor, open.len()), (1, 3, 1));
+        assert!(device.character && device.path == "/dev/null");
+    }
+
+    #[test]
     fn a_source_is_what_its_links_lead_to() {
         let folder = std::env::temp_dir().join(format!("lazaret-outside-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
@@ -220,7 +281,7 @@ mod tests {
             no_exec: false,
         };
         let link = folder.join("link");
-        let (outside, open) = super::outside(&[ask(link.to_str().unwrap())]).unwrap();
+        let (outside, open) = super::outside(&[ask(link.to_str().unwrap())], &[]).unwrap();
         let source = &outside.sources[0];
         assert_eq!(source.path, folder.join("file").to_str().unwrap());
         assert_eq!((source.kind, open.len()), (FileKind::File, 1));
@@ -230,7 +291,7 @@ mod tests {
             ("/proc/self/cwd".into(), Kind::Io),
             ("x".repeat(10_000).into(), Kind::Usage),
         ] {
-            let error = super::outside(&[ask(path.to_str().unwrap())]).unwrap_err();
+            let error = super::outside(&[ask(path.to_str().unwrap())], &[]).unwrap_err();
             assert_eq!(error.kind, kind, "{error}");
         }
         std::fs::remove_dir_all(&folder).unwrap();

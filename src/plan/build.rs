@@ -2,8 +2,8 @@
 //! each group says why it stands where it stands.
 
 use super::{
-    Actor, Bind, HostBind, IdMap, LandlockRule, Lower, Masks, Plan, Planned, Resource, Rlimit,
-    Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
+    Actor, Bind, HostBind, HostDevice, IdMap, LandlockRule, Lower, Masks, Plan, Planned, Resource,
+    Rlimit, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
 };
 use crate::error::Result;
 use crate::policy::{Granted, Grants, Origin, Which};
@@ -105,12 +105,13 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         &Origin::Always("layers are named by descriptor"),
     );
     // The same holds for folders of the caller's.
-    for bind in &grants.binds {
-        let open = Step::OpenSource {
-            path: bind.value.source.clone(),
-            number: bind.value.number,
-        };
-        add(Init, open, &bind.origin);
+    let binds = grants.binds.iter();
+    let binds = binds.map(|b| (&b.value.source, b.value.number, &b.origin));
+    let devices = grants.host_devices.iter();
+    let devices = devices.map(|d| (&d.value.source, d.value.number, &d.origin));
+    for (path, number, origin) in binds.chain(devices) {
+        let path = path.clone();
+        add(Init, Step::OpenSource { path, number }, origin);
     }
     add(
         Init,
@@ -188,6 +189,16 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         },
         &grants.devices.origin,
     );
+    for Granted { value, origin } in &grants.host_devices {
+        let device = HostDevice {
+            source: value.source.clone(),
+            number: value.number,
+            path: value.target.clone(),
+            major: value.major,
+            minor: value.minor,
+        };
+        add(Init, Step::MountDevice(device), origin);
+    }
     let shared = |folder: &str, path: &str, mode, read_only| {
         Step::MountShared(Shared {
             folder: folder.to_owned(),
@@ -280,7 +291,9 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         device_ioctl: false,
     }];
     if abi >= 5 {
-        for path in ["/dev/pts", "/dev/tty"] {
+        let granted = grants.host_devices.iter();
+        let granted = granted.map(|device| device.value.target.as_str());
+        for path in ["/dev/pts", "/dev/tty"].into_iter().chain(granted) {
             rules.push(LandlockRule {
                 path: path.to_owned(),
                 files: false,

@@ -4,6 +4,8 @@
 //! description. Pure: no I/O.
 
 mod build;
+mod ids;
+mod mounts;
 pub mod seccomp;
 mod step;
 pub mod tree;
@@ -11,7 +13,8 @@ pub mod tree;
 /// How layers are checked stands in plans too.
 pub use crate::policy::VerifyMode;
 pub use build::{Ground, build};
+pub use ids::{IdMap, IdRange};
+pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
 pub use step::{
-    Actor, Bind, HostBind, IdMap, IdRange, LandlockRule, Lower, Masks, Plan, Planned, Resource,
-    Rlimit, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable,
+    Actor, LandlockRule, Plan, Planned, Resource, Rlimit, Stdio, Step, UserSpec, Variable,
 };

@@ -1,9 +1,10 @@
 //! Steps, in the order in which they happen, each with the process that takes it.
 
+use super::ids::IdMap;
+use super::mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
 use super::seccomp;
 use crate::policy::{Origin, VerifyMode};
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Which process takes a step.
@@ -18,77 +19,6 @@ pub enum Actor {
     Verifier,
     /// The process that becomes the command.
     Payload,
-}
-
-/// A range of ids: `count` ids from `inside` on are `outside` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct IdRange {
-    /// First id inside.
-    pub inside: u32,
-    /// First id outside.
-    pub outside: u32,
-    /// How many.
-    pub count: u32,
-}
-
-/// Who ids inside are outside (user_namespaces(7)).
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IdMap {
-    /// 0 inside is the caller; nothing else exists. Written by init itself.
-    Single { uid: u32, gid: u32 },
-    /// Subordinate ids, written by newuidmap and newgidmap, or by real root itself.
-    Range {
-        uid: IdRange,
-        gid: IdRange,
-        helpers: bool,
-    },
-}
-
-/// A layer that stands below the root, uppermost first in a plan.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Lower {
-    /// The unpacked layer's folder (host path; opened before the pivot, never seen inside).
-    pub path: PathBuf,
-    /// Its tree list (see [`super::tree`]): what the verifier checks it against.
-    pub list: PathBuf,
-    /// The sha256 that the tree list's canonical part must have, 64 hex digits.
-    pub list_sha256: String,
-    /// The stat records beside the list.
-    pub stat: PathBuf,
-}
-
-/// Where writes go.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Upper {
-    /// The cell's tmpfs, which goes with it.
-    Memory,
-    /// A host folder, writable for container root, in which `upper` and `work` are made.
-    Disk { path: PathBuf },
-}
-
-/// A device node bound from the host's /dev, checked to be that very device.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Bind {
-    /// Name below /dev, on both sides.
-    pub name: String,
-    /// Its device number.
-    pub major: u32,
-    /// Its device number.
-    pub minor: u32,
-}
-
-/// What of a fresh /proc is hidden or read-only. Paths are below /proc; an absent one is skipped,
-/// because kernels differ.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Masks {
-    /// Files, hidden below /dev/null.
-    pub hidden: Vec<String>,
-    /// Folders, hidden below an empty read-only one.
-    pub hidden_folders: Vec<String>,
-    /// Read-only.
-    pub read_only: Vec<String>,
 }
 
 /// `USER` as granted; names are looked up inside, in the image's own files.
@@ -111,59 +41,6 @@ pub enum Stdio {
     /// A pty of the cell's own devpts, standard input relayed if `input`.
     Terminal { input: bool },
 }
-/// A tmpfs (tmpfs(5)).
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Tmpfs {
-    /// Absolute path inside.
-    pub path: String,
-    /// Bytes.
-    pub size: u64,
-    /// Inodes.
-    pub inodes: u64,
-    /// Permission bits of its root.
-    pub mode: u32,
-    /// Nothing in it may be executed.
-    pub no_exec: bool,
-    /// Nothing in it may be written.
-    pub read_only: bool,
-}
-
-/// A folder of the cell's tmpfs that is mounted on a place of its own, without devices, setuid or
-/// execution.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Shared {
-    /// Its name in the tmpfs.
-    pub folder: String,
-    /// Absolute path inside.
-    pub path: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// Nothing in it may be written.
-    pub read_only: bool,
-}
-
-/// A folder or file of the host, mounted inside with everything that is mounted below it; what holds
-/// for it holds for all of them.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct HostBind {
-    /// Its path outside, which was opened under this number.
-    pub source: String,
-    /// The number of its [`Step::OpenSource`].
-    pub number: usize,
-    /// Absolute path inside; made if it is missing.
-    pub path: String,
-    /// A folder; else a regular file.
-    pub folder: bool,
-    /// Nothing in it may be written.
-    pub read_only: bool,
-    /// Setuid, setgid and file capabilities in it mean nothing.
-    pub no_suid: bool,
-    /// Device nodes in it cannot be opened.
-    pub no_dev: bool,
-    /// Nothing in it may be executed.
-    pub no_exec: bool,
-}
-
 /// What Landlock allows below a path (landlock(7)); everything else that this kernel's Landlock
 /// knows is refused.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -273,6 +150,8 @@ pub enum Step {
         nodes: Vec<Bind>,
         terminal_group: bool,
     },
+    /// A device of the host in the small /dev.
+    MountDevice(HostDevice),
     /// A folder of the cell's tmpfs.
     MountShared(Shared),
     /// A tmpfs of its own.
@@ -399,6 +278,7 @@ impl Step {
             Self::MountShared(_) => "  mount its folder",
             Self::MountRoot { .. } => "  mount /",
             Self::MountDev { .. } => "  mount /dev",
+            Self::MountDevice(_) => "  mount a device",
             Self::MountTmpfs(_) => "  mount a tmpfs",
             Self::MountBind(_) => "  mount a bind",
             Self::MountProc(_) => "  mount /proc",
@@ -537,6 +417,11 @@ impl fmt::Display for Step {
                 if t.no_exec { ", noexec" } else { "" },
                 if t.read_only { ", read-only" } else { "" }
             ),
+            Self::MountDevice(d) => write!(
+                f,
+                "mount device {:?} of the host, {}:{}, on {:?}",
+                d.source, d.major, d.minor, d.path
+            ),
             Self::MountBind(b) => write!(
                 f,
                 "mount {} {:?} of the host on {:?}: {}{}{}{}",
@@ -667,12 +552,6 @@ impl fmt::Display for Rlimit {
             write!(f, ", may be raised to {}", amount(self.hard))?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for IdRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{} to {}", self.inside, self.count, self.outside)
     }
 }
 

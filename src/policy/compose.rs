@@ -228,7 +228,10 @@ impl Policy {
         key: Key,
         value: &str,
     ) -> std::result::Result<Option<Origin>, Reason> {
-        let fits = |pattern: &str| matches(pattern, value);
+        let fits = |pattern: &str| match key {
+            Key::Devices => super::devices::fits(pattern, value),
+            _ => matches(pattern, value),
+        };
         self.ask_by(subject, key, value, &fits, &fits)
     }
 

@@ -2,6 +2,7 @@
 
 use super::command;
 use super::compose::{self, Policy, Subject, Whose};
+use super::devices;
 use super::facts::{HostFacts, ImageFacts};
 use super::grants::{
     Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict, VerifyMode,
@@ -55,7 +56,9 @@ pub fn decide(
     let tmpfs = judge.tmpfs(request, &limits)?;
     let binds = mounts::binds(policy, &subject, request, host, &mut judge.reasons)?;
     mounts::apart(&binds, &tmpfs)?;
-    let notes = mounts::strangers(&binds, host);
+    let host_devices = devices::devices(policy, &subject, request, host, &mut judge.reasons)?;
+    let mut notes = mounts::strangers(&binds, host);
+    notes.extend(devices::strangers(&host_devices, host));
     let verify = judge.verify(request);
     let env = command::env(request, image, &given.env)?;
     let argv = command::argv(request, image)?;
@@ -97,6 +100,7 @@ pub fn decide(
         tmp: limits.tmp,
         tmpfs,
         binds,
+        host_devices,
         pids: limits.pids,
         ulimits,
         timeout: limits.timeout,

@@ -81,6 +81,29 @@ pub struct Outside {
     pub homes: Vec<String>,
     /// The source of every bind of the request, in its order.
     pub sources: Vec<SourceFacts>,
+    /// Every device of the request, in its order.
+    pub devices: Vec<DeviceFacts>,
+}
+
+/// A device node of the host, as it was when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// Where it is: its real path.
+    pub path: String,
+    /// It is a character device.
+    pub character: bool,
+    /// Its device number.
+    pub major: u32,
+    /// Its device number.
+    pub minor: u32,
+    /// What the kernel calls the device of this number, below /dev; `None` where it does not say.
+    pub name: Option<String>,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
 }
 
 /// A file of the host, as it was when it was opened.

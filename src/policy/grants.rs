@@ -94,6 +94,21 @@ pub struct TmpfsMount {
     pub read_only: bool,
 }
 
+/// A device of the host that a cell may use.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DeviceMount {
+    /// Its real path outside.
+    pub source: String,
+    /// Absolute path inside, below /dev.
+    pub target: String,
+    /// Its device number.
+    pub major: u32,
+    /// Its device number.
+    pub minor: u32,
+    /// As [`BindMount::number`]; the devices are counted on behind the binds.
+    pub number: usize,
+}
+
 /// A folder or file of the host that a cell sees.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct BindMount {
@@ -156,6 +171,8 @@ pub struct Grants {
     pub tmpfs: Vec<Granted<TmpfsMount>>,
     /// Folders and files of the host.
     pub binds: Vec<Granted<BindMount>>,
+    /// Devices of the host beside those of every cell.
+    pub host_devices: Vec<Granted<DeviceMount>>,
     /// Processes and threads at once.
     pub pids: Granted<u64>,
     /// Other limits of a process, each at most once.

@@ -9,6 +9,7 @@ mod caps;
 mod command;
 mod compose;
 mod decide;
+mod devices;
 mod facts;
 mod grants;
 mod limit;
@@ -28,10 +29,10 @@ pub use compose::Policy;
 pub use decide::decide;
 pub use parse::{MAX_FILE, PolicyFile};
 
-pub use facts::{FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
+pub use facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
 pub use grants::{
-    BindMount, Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, TmpfsMount, Verdict,
-    VerifyMode,
+    BindMount, DeviceMount, Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason,
+    TmpfsMount, Verdict, VerifyMode,
 };
-pub use request::{BindAsk, Request, TmpfsAsk};
+pub use request::{BindAsk, DeviceAsk, Request, TmpfsAsk};
 pub use ulimits::{Ulimit, Which};

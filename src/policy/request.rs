@@ -24,6 +24,8 @@ pub struct Request {
     pub tmpfs: Vec<TmpfsAsk>,
     /// `-v SOURCE:TARGET[:ro]` and `--mount type=bind,...`.
     pub binds: Vec<BindAsk>,
+    /// `--device`.
+    pub devices: Vec<DeviceAsk>,
     /// `--hostname`.
     pub hostname: Option<String>,
     /// `--timeout`: wall time after which everything is killed.
@@ -55,6 +57,15 @@ pub struct BindAsk {
     pub read_only: bool,
     /// Nothing in it is executed.
     pub no_exec: bool,
+}
+
+/// A device of the host, as asked for: to be read and written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceAsk {
+    /// The path outside, as written.
+    pub source: String,
+    /// The path inside.
+    pub target: String,
 }
 
 /// A tmpfs, as asked.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod devices;
 mod files;
 mod mounts;
 mod ulimits;
@@ -97,6 +98,7 @@ fn request() -> Request {
         read_only: false,
         tmpfs: vec![],
         binds: vec![],
+        devices: vec![],
         hostname: None,
         timeout: None,
         pids_limit: None,

@@ -11,13 +11,13 @@
 //! the root itself, on what lazaret mounted (/proc, /dev, /sys), and on another mount's place
 //! nothing is mounted.
 
-use super::mounts::{IN_ROOT, attach, new_tmpfs, open_below, relative};
+use super::mounts::{IN_ROOT, attach, clone_mount, folder, new_tmpfs, open_below, relative};
 use super::wire::{At, Fault};
-use crate::plan::{HostBind, Tmpfs};
+use crate::plan::{HostBind, HostDevice, Tmpfs};
 use crate::sys::{MountAttr, mount_setattr};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, fstat, openat,
-    openat2, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, fstat, major,
+    minor, openat, openat2, statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
@@ -27,8 +27,9 @@ type Done<T = ()> = Result<T, Fault>;
 
 /// What a person is told as it is, without the errno's words.
 pub const PLAIN: &[&str] = &[
-    SWAPPED, GONE, CLOSED, LINKED, DANGLING, TAKEN, OURS, ABSENT, NO_FOLDER, NO_FILE,
+    NO_DEVICE, SWAPPED, GONE, CLOSED, LINKED, DANGLING, TAKEN, OURS, ABSENT, NO_FOLDER, NO_FILE,
 ];
+const NO_DEVICE: &str = "it is not the device of that name";
 const SWAPPED: &str = "it is not what it was when the policy was asked";
 const GONE: &str = "it is gone";
 pub const CLOSED: &str = "a folder on the way is closed to this user without capabilities";
@@ -215,4 +216,24 @@ pub fn bind(
     mount_setattr(tree.as_fd(), attributes, true).at("mount_setattr a source")?;
     attach(tree.as_fd(), target.as_fd())?;
     ground.add(tree.as_fd(), false)
+}
+
+/// A device node of the host in the cell's /dev, where nothing has its name.
+pub fn device(root: BorrowedFd<'_>, source: BorrowedFd<'_>, d: &HostDevice) -> Done {
+    let stat = fstat(source).at("fstat a device")?;
+    let is_it = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && (major(stat.st_rdev), minor(stat.st_rdev)) == (d.major, d.minor);
+    if !is_it {
+        return Err(plain(Errno::NODEV, NO_DEVICE));
+    }
+    let (parent, name) = d.path.rsplit_once('/').unwrap_or(("", &d.path));
+    let parent = folder(root, parent, 0o755, false)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
+    openat(&parent, name, flags, Mode::from_raw_mode(0o444)).at("openat a device's place")?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(&parent, name, flags, Mode::empty()).at("openat a device's place")?;
+    let tree = clone_mount(source, "")?;
+    let attributes = MountAttr::NO_SUID.and(MountAttr::NO_EXEC);
+    mount_setattr(tree.as_fd(), attributes, false).at("mount_setattr a device")?;
+    attach(tree.as_fd(), target.as_fd())
 }

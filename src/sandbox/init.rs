@@ -193,6 +193,11 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             let root = state.root.as_ref().ok_or(out_of_order("no root yet"))?;
             binds::tmpfs(root.as_fd(), &mut state.ground, tmpfs)
         }
+        Step::MountDevice(device) => {
+            let source = state.sources.get(device.number);
+            let source = source.ok_or(out_of_order("a device that is not open"))?;
+            binds::device(state.root()?, source.as_fd(), device)
+        }
         Step::MountBind(bind) => {
             let root = state.root.as_ref().ok_or(out_of_order("no root yet"))?;
             let source = state.sources.get(bind.number);

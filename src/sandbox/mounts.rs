@@ -55,7 +55,7 @@ pub fn relative(path: &str) -> &str {
 
 /// A folder below `root`; made, parents too, where absent. `links`: whether the image's own
 /// symbolic links are followed (inside the root).
-fn folder(root: BorrowedFd<'_>, path: &str, mode: u32, links: bool) -> Done<OwnedFd> {
+pub(super) fn folder(root: BorrowedFd<'_>, path: &str, mode: u32, links: bool) -> Done<OwnedFd> {
     let resolve = if links { IN_ROOT } else { NO_LINKS };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = |path: &str| open_below(root, path, flags, resolve);
@@ -88,7 +88,7 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Done {
     move_mount(mount, "", target, "", flags).at("move_mount")
 }
 
-fn clone_mount(at: BorrowedFd<'_>, path: &str) -> Done<OwnedFd> {
+pub(super) fn clone_mount(at: BorrowedFd<'_>, path: &str) -> Done<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH

@@ -55,6 +55,7 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
             })],
             _ => Vec::new(),
         },
+        host_devices: Vec::new(),
         pids: granted(512),
         ulimits: Vec::new(),
         timeout: None,

@@ -21,6 +21,7 @@ fn at(cwd: &str, sources: Vec<SourceFacts>) -> HostFacts {
             cwd: cwd.into(),
             homes: vec![HOME.into()],
             sources,
+            devices: vec![],
         },
         ..host()
     }
