@@ -28,7 +28,7 @@ const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attac
     --platform=linux/arm64 --privileged -p=80:80 --publish=80:80 -P --publish-all --pull=always -q \
     --quiet --restart=always --runtime=runc --security-opt=seccomp=unconfined --shm-size=1g \
     --sig-proxy=false --stop-signal=TERM --stop-timeout=1 --storage-opt=size=1g --sysctl=a=b \
-    --use-api-socket --userns=host --uts=host \
+    --use-api-socket --uts=host \
     --volume-driver=x --volumes-from=x";
 
 #[test]

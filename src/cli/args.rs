@@ -165,6 +165,9 @@ pub struct RunArgs {
     /// User inside
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub user: Option<String>,
+    /// Run as yourself, by your own number
+    #[arg(long, value_name = "keep-id")]
+    pub userns: Option<String>,
     /// Replace the image's entrypoint
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub entrypoint: Option<String>,

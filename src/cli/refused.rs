@@ -161,11 +161,6 @@ pub const RUN: &[Flag] = &[
         None,
         Never("a container engine's socket inside is root outside; no policy can allow it"),
     ),
-    (
-        "userns",
-        None,
-        Later("a cell has a user namespace of its own"),
-    ),
     ("uts", None, Later("a cell has a host name of its own")),
     ("volume-driver", None, Later("")),
     ("volumes-from", None, Later("")),

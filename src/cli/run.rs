@@ -49,6 +49,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             read_only: args.read_only,
             tmpfs,
             binds,
+            keep_id: args.userns.as_deref().map_or(Ok(false), values::keep_id)?,
             devices: args
                 .device
                 .iter()

@@ -138,6 +138,22 @@ pub fn hostname(text: &str) -> Result<String> {
     }
 }
 
+/// `--userns`: `keep-id`, of podman's.
+pub fn keep_id(text: &str) -> Result<bool> {
+    match text {
+        "keep-id" => Ok(true),
+        "host" => Err(Error::new(Kind::Policy, "--userns host is refused").hint(
+            "root inside would be root outside; no policy can allow it. --userns keep-id runs as \
+             yourself",
+        )),
+        other => Err(Error::new(
+            Kind::Unsupported,
+            format!("--userns {other:?} is not built yet"),
+        )
+        .hint("--userns keep-id is; without it no id inside is you")),
+    }
+}
+
 /// `--workdir`: docker wants it absolute; what it is inside the image is looked up there.
 pub fn workdir(text: &str) -> Result<String> {
     if text.starts_with('/') {

@@ -31,6 +31,12 @@ pub enum Owners {
     Caller,
     /// Subordinate ids.
     Range { uid: SubIds, gid: SubIds },
+    /// Subordinate ids, and of one number the caller's.
+    Keep {
+        uid: SubIds,
+        gid: SubIds,
+        kept: (u32, u32),
+    },
 }
 
 /// How a container ended.

@@ -58,16 +58,11 @@ pub fn host(store: Option<&Store>) -> Result<HostFacts> {
 /// Who ids inside are outside, for everything that is unpacked and removed here: subordinate ids
 /// where the machine offers them.
 pub fn map_of(host: &HostFacts) -> IdMap {
-    let range = |ids: SubIds| IdRange {
-        inside: 0,
-        outside: ids.base,
-        count: ids.count,
-    };
     match host.subids {
+        // Real root writes the maps itself.
         Some((uids, gids)) => IdMap::Range {
             uid: range(uids),
             gid: range(gids),
-            // Real root writes the maps itself.
             helpers: !host.root,
         },
         None => IdMap::Single {
@@ -75,6 +70,36 @@ pub fn map_of(host: &HostFacts) -> IdMap {
             gid: host.gid,
         },
     }
+}
+
+/// The map of `--userns keep-id`: the caller's ids inside are the caller. `None` without
+/// subordinate ids, and for root, who is never anybody inside.
+pub fn keeping_map_of(host: &HostFacts) -> Option<IdMap> {
+    let (uids, gids) = host.subids.filter(|_| !host.root)?;
+    Some(IdMap::Keep {
+        uid: range(uids),
+        gid: range(gids),
+        kept: (host.uid, host.gid),
+        helpers: !host.root,
+    })
+}
+
+fn range(ids: SubIds) -> IdRange {
+    IdRange {
+        inside: 0,
+        outside: ids.base,
+        count: ids.count,
+    }
+}
+
+/// Every map that layers are unpacked under here.
+///
+/// # Errors
+/// As [`host`].
+pub fn own_maps(store: Option<&Store>) -> Result<Vec<IdMap>> {
+    let host = host(store)?;
+    let maps = [Some(map_of(&host)), keeping_map_of(&host)];
+    Ok(maps.into_iter().flatten().collect())
 }
 
 /// The map of [`map_of`] for this machine.
@@ -134,6 +159,12 @@ fn map_of_owners(owners: &Owners, host: &HostFacts) -> IdMap {
             subids: Some((*uid, *gid)),
             ..host.clone()
         }),
+        Owners::Keep { uid, gid, kept } => IdMap::Keep {
+            uid: range(*uid),
+            gid: range(*gid),
+            kept: *kept,
+            helpers: !host.root,
+        },
     }
 }
 

@@ -6,7 +6,8 @@ use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
-    Admit, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit, decide,
+    Admit, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit,
+    decide, keep_id,
 };
 use crate::report::{self, Progress};
 use crate::sandbox::{self, Finding};
@@ -47,15 +48,24 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     let store = place::open_store()?;
     clock.stage("open the store");
     let host = place::host(Some(&store))?;
-    let map = place::map_of(&host);
+    let own = place::map_of(&host);
     clock.stage("look at the machine");
-    let image = source::resolve(&asked.image, &store, &map)?;
+    let image = source::resolve(&asked.image, &store, &own)?;
     clock.stage("verify manifest and config");
     let policy = crate::host::policy()?;
     clock.stage("read the policy");
     if let Admit::Deny(reasons) = admit(&policy, &asked.image, &image.manifest, &image.config) {
         return Err(refused(reasons));
     }
+    // Before the layers, which are kept apart for such a run.
+    let map = match asked.keep_id {
+        false => own,
+        true => {
+            let allowed = keep_id(&policy, &asked.image, &host);
+            allowed.map_err(|reason| refused(vec![reason]))?;
+            place::keeping_map_of(&host).unwrap_or(own)
+        }
+    };
     clock.stage("admit");
     let rootfs = layers(&store, &image, &map)?;
     clock.stage("layers");
@@ -243,7 +253,9 @@ fn plan_of(
 ) -> Result<Plan> {
     let matches = matches!(
         (&id_map, grants.id_map.value),
-        (IdMap::Single { .. }, IdMapKind::Single) | (IdMap::Range { .. }, IdMapKind::Range)
+        (IdMap::Single { .. }, IdMapKind::Single)
+            | (IdMap::Range { .. }, IdMapKind::Range)
+            | (IdMap::Keep { .. }, IdMapKind::Keep)
     );
     if !matches {
         return Err(Error::new(
@@ -272,18 +284,21 @@ fn check_terminal(request: &RunRequest) -> Result<()> {
 }
 
 fn owners(map: &IdMap) -> Owners {
+    let ids = |r: &plan::IdRange| SubIds {
+        base: r.outside,
+        count: r.count,
+    };
     match map {
         IdMap::Single { .. } => Owners::Caller,
-        IdMap::Range { uid, gid, .. } => {
-            let ids = |r: &plan::IdRange| SubIds {
-                base: r.outside,
-                count: r.count,
-            };
-            Owners::Range {
-                uid: ids(uid),
-                gid: ids(gid),
-            }
-        }
+        IdMap::Range { uid, gid, .. } => Owners::Range {
+            uid: ids(uid),
+            gid: ids(gid),
+        },
+        IdMap::Keep { uid, gid, kept, .. } => Owners::Keep {
+            uid: ids(uid),
+            gid: ids(gid),
+            kept: *kept,
+        },
     }
 }
 
@@ -296,7 +311,7 @@ fn writable_folder(
     map: &IdMap,
 ) -> Result<PathBuf> {
     let path = store.path().join("containers").join(&record.record().id);
-    if matches!(map, IdMap::Range { .. }) {
+    if !map.is_single() {
         let found = containers.folder(record.record())?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(&found, ".", flags, Mode::empty())

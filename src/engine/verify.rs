@@ -18,9 +18,9 @@ pub fn verify(request: &VerifyRequest) -> Result<u8> {
     let mut reports = Vec::with_capacity(refs.len());
     let mut sound = true;
     if let Some(store) = &store {
-        let map = place::own_map(Some(store))?;
+        let maps = place::own_maps(Some(store))?;
         for reference in &refs {
-            let checked = check(store, reference, &map)?;
+            let checked = check(store, reference, &maps)?;
             sound &= checked.differs.is_empty();
             if request.format == Format::Text {
                 report::stdout(&as_text(&checked))?;
@@ -72,7 +72,7 @@ struct Checked {
     differs: Vec<(String, String, String)>,
 }
 
-fn check(store: &Store, reference: &Ref, map: &IdMap) -> Result<Checked> {
+fn check(store: &Store, reference: &Ref, maps: &[IdMap]) -> Result<Checked> {
     let mut checked = Checked {
         name: super::rmi::familiar(&reference.name),
         blobs: 0,
@@ -81,7 +81,7 @@ fn check(store: &Store, reference: &Ref, map: &IdMap) -> Result<Checked> {
     };
     match store.image(reference) {
         Ok(image) => {
-            let found: Verification = store.verify_image(&image, map)?;
+            let found: Verification = store.verify_image(&image, maps)?;
             checked.blobs = found.blobs;
             checked.layers = found.layers;
             let findings = found.findings.into_iter();

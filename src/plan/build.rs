@@ -70,7 +70,7 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         });
     };
     use Actor::{Init, Payload, Supervisor, Verifier};
-    let range = matches!(ground.id_map, IdMap::Range { .. });
+    let range = !ground.id_map.is_single();
     let stdio = match (grants.tty, grants.interactive) {
         (true, input) => Stdio::Terminal { input },
         (false, true) => Stdio::Interactive,

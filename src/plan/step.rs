@@ -358,6 +358,11 @@ impl fmt::Display for Step {
             Self::MapIds(IdMap::Range { uid, gid, .. }) => {
                 write!(f, "map uids {uid} and gids {gid}")
             }
+            Self::MapIds(IdMap::Keep { uid, gid, kept, .. }) => write!(
+                f,
+                "map uids {uid} and gids {gid}, but keep uid {} and gid {}: the caller",
+                kept.0, kept.1
+            ),
             Self::CloseInherited => f.write_str("close every inherited fd"),
             Self::PlainProcess => f.write_str("umask 022, plain personality"),
             Self::DieWithSupervisor => f.write_str("die when the supervisor dies"),

@@ -13,6 +13,7 @@ use super::parse::{Entry, Key, NoneWord};
 use super::property::{PROPERTIES, Property, Strength};
 use super::request::Request;
 use super::ulimits::Ulimit;
+use super::userns;
 use super::words;
 use crate::error::{Error, Kind, Result};
 use crate::image::quote::listed;
@@ -35,6 +36,18 @@ pub fn decide(
     host: &HostFacts,
 ) -> Result<Verdict> {
     let subject = Subject::of(&request.image);
+    let as_caller;
+    let request = match &request.user {
+        None if request.keep_id => {
+            let user = Some(format!("{}:{}", host.uid, host.gid));
+            as_caller = Request {
+                user,
+                ..request.clone()
+            };
+            &as_caller
+        }
+        _ => request,
+    };
     let mut judge = Judge {
         policy,
         subject: &subject,
@@ -48,7 +61,7 @@ pub fn decide(
     let limits = judge.limits(request, &ulimits)?;
     judge.properties(request, limits.memory.is_some());
     let user = command::user(request, image)?;
-    let id_map = judge.id_map(&user);
+    let id_map = judge.id_map(request, &user);
     let given = judge.given()?;
     for (name, _) in &request.env {
         judge.ask(Key::Env, name, || format!("-e {}", words::shown(name)));
@@ -57,7 +70,10 @@ pub fn decide(
     let binds = mounts::binds(policy, &subject, request, host, &mut judge.reasons)?;
     mounts::apart(&binds, &tmpfs)?;
     let host_devices = devices::devices(policy, &subject, request, host, &mut judge.reasons)?;
-    let mut notes = mounts::strangers(&binds, host);
+    let mut notes = Vec::new();
+    if !request.keep_id {
+        notes = mounts::strangers(&binds, host);
+    }
     notes.extend(devices::strangers(&host_devices, host));
     let verify = judge.verify(request);
     let env = command::env(request, image, &given.env)?;
@@ -235,7 +251,27 @@ impl Judge<'_> {
         }
     }
 
-    fn id_map(&mut self, user: &Granted<String>) -> Granted<IdMapKind> {
+    fn id_map(&mut self, request: &Request, user: &Granted<String>) -> Granted<IdMapKind> {
+        if request.keep_id {
+            let origin = match userns::keep_id(self.policy, &request.image, self.host) {
+                Ok(origin) => origin,
+                Err(reason) => {
+                    self.reasons.push(reason);
+                    Origin::Flag("--userns")
+                }
+            };
+            self.downgrades.push(Downgrade {
+                property: "no process inside is the caller".to_owned(),
+                instead: "--userns keep-id: quotas are shared, and so is what only the caller may \
+                          read, should a path ever leak"
+                    .to_owned(),
+                hint: "leave --userns keep-id out".to_owned(),
+            });
+            return Granted {
+                value: IdMapKind::Keep,
+                origin,
+            };
+        }
         if self.host.subids.is_some() {
             return Granted {
                 value: IdMapKind::Range,
@@ -334,7 +370,7 @@ impl Judge<'_> {
                         env.retain(|(name, _)| !values.contains(name));
                         env.extend(values.iter().map(|name| (name.clone(), at.clone())));
                     }
-                    Key::Mounts | Key::Targets => {}
+                    Key::Mounts | Key::Targets | Key::Userns => {}
                 }
             }
         }

@@ -79,6 +79,8 @@ pub enum IdMapKind {
     Single,
     /// Subordinate ids; no id inside is the caller.
     Range,
+    /// Subordinate ids, and one inside is the caller and has its number.
+    Keep,
 }
 
 /// A tmpfs that a cell has beside its root.

@@ -22,6 +22,7 @@ mod shipped;
 #[cfg(test)]
 mod tests;
 mod ulimits;
+mod userns;
 mod words;
 
 pub use admit::{Admit, admit};
@@ -36,3 +37,4 @@ pub use grants::{
 };
 pub use request::{BindAsk, DeviceAsk, Request, TmpfsAsk};
 pub use ulimits::{Ulimit, Which};
+pub use userns::keep_id;

@@ -34,6 +34,7 @@ pub(super) enum Key {
     Mounts,
     Targets,
     Env,
+    Userns,
 }
 
 impl Key {
@@ -46,6 +47,7 @@ impl Key {
             Self::Mounts => "mounts",
             Self::Targets => "targets",
             Self::Env => "env",
+            Self::Userns => "userns",
         }
     }
 }
@@ -227,6 +229,7 @@ struct AllowText {
     devices: Option<Spanned<Vec<String>>>,
     network: Option<Spanned<Vec<String>>>,
     mounts: Option<Spanned<Vec<String>>>,
+    userns: Option<Spanned<Vec<String>>>,
     env: Option<Spanned<Vec<String>>>,
     limits: Option<Spanned<LimitsText>>,
     until: Option<toml::value::Datetime>,
@@ -242,6 +245,7 @@ struct DenyText {
     network: Option<Spanned<Vec<String>>>,
     mounts: Option<Spanned<Vec<String>>>,
     targets: Option<Spanned<Vec<String>>>,
+    userns: Option<Spanned<Vec<String>>>,
     env: Option<Spanned<Vec<String>>>,
     until: Option<toml::value::Datetime>,
     reason: String,
@@ -520,6 +524,7 @@ impl Reader<'_> {
         self.list(&mut lists, Key::Devices, rule.devices)?;
         self.list(&mut lists, Key::Network, rule.network)?;
         self.list(&mut lists, Key::Mounts, rule.mounts)?;
+        self.list(&mut lists, Key::Userns, rule.userns)?;
         self.list(&mut lists, Key::Env, rule.env)?;
         let limits = self.limits(rule.limits)?;
         Ok(Some(Rule {
@@ -542,6 +547,7 @@ impl Reader<'_> {
         self.list(&mut lists, Key::Network, rule.network)?;
         self.list(&mut lists, Key::Mounts, rule.mounts)?;
         self.list(&mut lists, Key::Targets, rule.targets)?;
+        self.list(&mut lists, Key::Userns, rule.userns)?;
         self.list(&mut lists, Key::Env, rule.env)?;
         Ok(Some(Rule {
             word: "deny",

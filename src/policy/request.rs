@@ -24,6 +24,8 @@ pub struct Request {
     pub tmpfs: Vec<TmpfsAsk>,
     /// `-v SOURCE:TARGET[:ro]` and `--mount type=bind,...`.
     pub binds: Vec<BindAsk>,
+    /// `--userns keep-id`: as the caller, by the caller's own number.
+    pub keep_id: bool,
     /// `--device`.
     pub devices: Vec<DeviceAsk>,
     /// `--hostname`.

@@ -29,7 +29,7 @@ pub(super) const NEVER: Shipped = Shipped {
     lines: include_str!("../../policies/never.lines"),
 };
 
-const KEYS: [Key; 7] = [
+const KEYS: [Key; 8] = [
     Key::Caps,
     Key::Syscalls,
     Key::Devices,
@@ -37,6 +37,7 @@ const KEYS: [Key; 7] = [
     Key::Mounts,
     Key::Targets,
     Key::Env,
+    Key::Userns,
 ];
 const ACCEPTS: [(&str, Accept); 3] = [
     ("any", Accept::Any),

@@ -10,6 +10,7 @@ mod devices;
 mod files;
 mod mounts;
 mod ulimits;
+mod userns;
 
 const TODAY: (u16, u8, u8) = (2026, 11, 23);
 const USER_FILE: &str = "/home/ana/.config/lazaret/policy.toml";
@@ -98,6 +99,7 @@ fn request() -> Request {
         read_only: false,
         tmpfs: vec![],
         binds: vec![],
+        keep_id: false,
         devices: vec![],
         hostname: None,
         timeout: None,

@@ -89,13 +89,8 @@ pub fn run(
         };
     drop(ready.theirs);
     let (control, answer) = ready.ours;
-    if let IdMap::Range { uid, gid, helpers } = at.map {
-        let mapped = if *helpers {
-            spawn::map_by_helpers(pid, *uid, *gid)
-        } else {
-            spawn::map_directly(pid, *uid, *gid)
-        };
-        let told = mapped.and_then(|()| {
+    if !at.map.is_single() {
+        let told = spawn::write_map(pid, at.map).and_then(|_| {
             send(control.as_fd(), &Record::Mapped, &[])
                 .map_err(|f| Error::new(Kind::Worker, format!("{}: {}", f.call, f.errno)))
         });
@@ -246,7 +241,7 @@ fn enter(
     // Landlock governs neither stat nor chmod there. Whoever takes a worker over must not find it.
     let outside = at.root.as_raw_fd();
     sys::close_range(outside, outside).at("close the worker's folder")?;
-    init::become_container_root(matches!(at.map, IdMap::Range { .. }))?;
+    init::become_container_root(!at.map.is_single())?;
     init::die_with_supervisor(control.as_fd())?;
     if !sys::scrub_arguments_and_environment() {
         return Err(Fault {

@@ -297,13 +297,15 @@ pub(super) fn map_ids(map: &IdMap, control: BorrowedFd<'_>) -> Done {
             write("/proc/self/gid_map", &format!("0 {gid} 1\n")).at("write /proc/self/gid_map")?;
             Ok(())
         }
-        IdMap::Range { .. } => match receive(control, false).at("recvmsg from the supervisor")? {
-            Received::Record(Record::Mapped, _) => Ok(()),
-            _ => Err(Fault {
-                errno: Errno::PIPE,
-                call: "wait for the id map",
-            }),
-        },
+        IdMap::Range { .. } | IdMap::Keep { .. } => {
+            match receive(control, false).at("recvmsg from the supervisor")? {
+                Received::Record(Record::Mapped, _) => Ok(()),
+                _ => Err(Fault {
+                    errno: Errno::PIPE,
+                    call: "wait for the id map",
+                }),
+            }
+        }
     }
 }
 

@@ -88,12 +88,7 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
         payload: None,
         reported: Vec::new(),
     };
-    if let IdMap::Range { uid, gid, helpers } = &map {
-        if *helpers {
-            map_by_helpers(pid, *uid, *gid)?
-        } else {
-            map_directly(pid, *uid, *gid)?
-        }
+    if write_map(pid, &map)? {
         send(running.control.as_fd(), &Record::Mapped, &[]).map_err(|f| {
             Error::new(
                 Kind::Launch,
@@ -122,12 +117,29 @@ fn no_namespace(call: &str, errno: rustix::io::Errno) -> Error {
     }
 }
 
+/// Writes the map of `pid`'s user namespace, unless that is for `pid` itself to do: false.
+pub(super) fn write_map(pid: Pid, map: &IdMap) -> Result<bool> {
+    match map.lines() {
+        None => return Ok(false),
+        Some((uid, gid, true)) => map_by_helpers(pid, &uid, &gid)?,
+        Some((uid, gid, false)) => map_directly(pid, &uid, &gid)?,
+    }
+    Ok(true)
+}
+
+fn numbers(lines: &[IdRange]) -> impl Iterator<Item = String> {
+    lines
+        .iter()
+        .flat_map(|line| [line.inside, line.outside, line.count])
+        .map(|number| number.to_string())
+}
+
 /// newuidmap(1) and newgidmap(1), side by side.
-pub(super) fn map_by_helpers(pid: Pid, uid: IdRange, gid: IdRange) -> Result<()> {
-    let start = |helper: &str, range: IdRange| -> Result<Child> {
+fn map_by_helpers(pid: Pid, uid: &[IdRange], gid: &[IdRange]) -> Result<()> {
+    let start = |helper: &str, lines: &[IdRange]| -> Result<Child> {
         Command::new(helper)
             .args([pid.as_raw_nonzero().get().to_string()])
-            .args([range.inside, range.outside, range.count].map(|n| n.to_string()))
+            .args(numbers(lines))
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped())
@@ -157,11 +169,12 @@ pub(super) fn map_by_helpers(pid: Pid, uid: IdRange, gid: IdRange) -> Result<()>
     Ok(())
 }
 
-/// Real root writes the map itself.
-pub(super) fn map_directly(pid: Pid, uid: IdRange, gid: IdRange) -> Result<()> {
-    let write = |name: &str, range: IdRange| {
+/// Real root writes the map itself, all lines in one write (user_namespaces(7)).
+fn map_directly(pid: Pid, uid: &[IdRange], gid: &[IdRange]) -> Result<()> {
+    let write = |name: &str, lines: &[IdRange]| {
         let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
-        let text = format!("{} {} {}\n", range.inside, range.outside, range.count);
+        let line = |l: &IdRange| format!("{} {} {}\n", l.inside, l.outside, l.count);
+        let text: String = lines.iter().map(line).collect();
         std::fs::write(&path, text)
             .or_call(|| format!("write {path:?}"))
             .map_err(|e| e.kind(Kind::Host))

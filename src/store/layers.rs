@@ -1,6 +1,7 @@
 //! Unpacked layers: found, leased, or made by a confined worker.
 
 use super::blobs::most_bytes;
+use super::maps::{map_name, map_of_name};
 use super::source::{BlobHandle, LayerSource, SourceImage};
 use super::staging::Staged;
 use super::unpack::{Expect, Facts, Limits, OwnerMode, unpack};
@@ -8,7 +9,7 @@ use super::{Store, files};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{DiffId, Digest, LayerId};
 use crate::plan::tree::{self, Stats};
-use crate::plan::{IdMap, IdRange, Lower};
+use crate::plan::{IdMap, Lower};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read};
@@ -105,42 +106,6 @@ pub struct Event {
     pub size: u64,
     /// What happens to it.
     pub state: LayerState,
-}
-
-/// The name of the folder in which layers for this map are kept: owners on disk differ by map.
-pub fn map_name(map: &IdMap) -> String {
-    let range = |r: &IdRange| format!("{}.{}.{}", r.inside, r.outside, r.count);
-    match map {
-        IdMap::Single { uid, gid } => format!("single-{uid}-{gid}"),
-        IdMap::Range { uid, gid, .. } => format!("range-{}-{}", range(uid), range(gid)),
-    }
-}
-
-/// The map of a folder's name; `helpers` as the caller's own maps have it.
-pub(super) fn map_of_name(name: &str, helpers: bool) -> Option<IdMap> {
-    let (kind, rest) = name.split_once('-')?;
-    let (uid, gid) = rest.split_once('-')?;
-    let range = |text: &str| {
-        let mut numbers = text.split('.').map(str::parse);
-        Some(IdRange {
-            inside: numbers.next()?.ok()?,
-            outside: numbers.next()?.ok()?,
-            count: numbers.next()?.ok()?,
-        })
-    };
-    let map = match kind {
-        "single" => IdMap::Single {
-            uid: uid.parse().ok()?,
-            gid: gid.parse().ok()?,
-        },
-        "range" => IdMap::Range {
-            uid: range(uid)?,
-            gid: range(gid)?,
-            helpers,
-        },
-        _ => return None,
-    };
-    (map_name(&map) == name).then_some(map)
 }
 
 /// A layer that is there, under a shared lock.
@@ -348,7 +313,7 @@ impl Store {
         let copy_to = copy.map(Staged::file).transpose()?;
         let owner = match map {
             IdMap::Single { .. } => OwnerMode::Record,
-            IdMap::Range { .. } => OwnerMode::Chown,
+            IdMap::Range { .. } | IdMap::Keep { .. } => OwnerMode::Chown,
         };
         let keep = [blob.file.as_raw_fd()];
         let job = |root: BorrowedFd<'_>| unpack_here(root, blob, &expect, owner, limits);
@@ -616,7 +581,7 @@ fn in_worker_beside(
     // Unit tests run in a process of many threads, which cannot be cloned; the tests of the whole
     // binary go the real way.
     #[cfg(test)]
-    if crate::sys::SingleThread::check().is_err() && matches!(map, IdMap::Single { .. }) {
+    if crate::sys::SingleThread::check().is_err() && map.is_single() {
         beside();
         return job(folder);
     }
@@ -624,7 +589,7 @@ fn in_worker_beside(
     let open = |mode: u32| {
         rustix::fs::fchmod(folder, Mode::from(mode)).or_call(|| "chmod a layer's folder".to_owned())
     };
-    let range = matches!(map, IdMap::Range { .. });
+    let range = !map.is_single();
     if range {
         open(0o777)?;
     }
@@ -637,7 +602,10 @@ fn in_worker_beside(
 
 /// Removes all that is in a folder whose files belong to the ids of a map, given by name.
 pub(super) fn remover(own: &IdMap) -> impl FnMut(&str, BorrowedFd<'_>) -> Result<()> + use<> {
-    let helpers = matches!(own, IdMap::Range { helpers: true, .. });
+    let helpers = matches!(
+        own,
+        IdMap::Range { helpers: true, .. } | IdMap::Keep { helpers: true, .. }
+    );
     let own = own.clone();
     move |label, folder| {
         let map = map_of_name(label, helpers).unwrap_or_else(|| own.clone());

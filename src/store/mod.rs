@@ -24,6 +24,7 @@ mod blobs;
 mod files;
 mod ids;
 mod layers;
+mod maps;
 mod refs;
 mod remove;
 pub mod source;
@@ -35,7 +36,8 @@ pub mod verify;
 mod verify_all;
 
 pub use files::remove_tree;
-pub use layers::{Event, LayerFacts, LayerState, Lease, RootFs, map_name};
+pub use layers::{Event, LayerFacts, LayerState, Lease, RootFs};
+pub use maps::map_name;
 pub use refs::{ImageEntry, Ref};
 pub use remove::{Removed, Tally, Usage};
 pub use verify_all::{Finding, Verification};

@@ -350,12 +350,12 @@ fn a_damaged_record_is_made_again_and_damaged_files_are_named() {
     let reference = store.put_ref("x", &image).unwrap();
     let fs_dir = root.lowers[0].path.clone();
     drop(root);
-    let whole = store.verify_image(&image, &map()).unwrap();
+    let whole = store.verify_image(&image, &[map()]).unwrap();
     assert_eq!((whole.blobs, whole.layers, whole.findings.len()), (3, 1, 0));
 
     fs::write(fs_dir.join("d1/3"), "other").unwrap();
     fs::write(fs_dir.join("d1/more"), "").unwrap();
-    let found = store.verify_image(&image, &map()).unwrap().findings;
+    let found = store.verify_image(&image, &[map()]).unwrap().findings;
     let paths: Vec<_> = found.iter().map(|f| f.path.as_str()).collect();
     assert_eq!(paths, ["/d1/3", "/d1/more"]);
 
@@ -366,7 +366,7 @@ fn a_damaged_record_is_made_again_and_damaged_files_are_named() {
     }
     assert!(
         store
-            .verify_image(&image, &map())
+            .verify_image(&image, &[map()])
             .unwrap()
             .findings
             .is_empty()
@@ -380,7 +380,7 @@ fn a_damaged_record_is_made_again_and_damaged_files_are_named() {
     let mut bytes = fs::read(&blob).unwrap();
     bytes[50] ^= 1;
     fs::write(&blob, bytes).unwrap();
-    let found = store.verify_image(&image, &map()).unwrap().findings;
+    let found = store.verify_image(&image, &[map()]).unwrap().findings;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].digest, image.layers[0].descriptor.digest);
 
@@ -568,7 +568,7 @@ fn several_processes_unpack_each_layer_once() {
     clean(&store);
     assert!(
         store
-            .verify_image(&image(&path), &map())
+            .verify_image(&image(&path), &[map()])
             .unwrap()
             .findings
             .is_empty()
@@ -594,7 +594,7 @@ fn a_store_whose_users_are_killed_verifies() {
         let store = Store::open(&root).unwrap();
         store.collect(&map()).unwrap();
         collected(&store, 0);
-        let found = store.verify_image(&image, &map()).unwrap();
+        let found = store.verify_image(&image, &[map()]).unwrap();
         assert_eq!(found.findings, [], "round {round}");
         for reference in store.refs().unwrap() {
             let stored = store.image(&reference).unwrap();

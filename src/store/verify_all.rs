@@ -37,9 +37,10 @@ const MAX_FILE: usize = 1 << 30;
 
 impl Store {
     /// Reads everything again that the store holds of an image whose documents were verified when
-    /// they were read (see [`Store::image`]): the layers' blobs, and for `map` the unpacked layers.
+    /// they were read (see [`Store::image`]): the layers' blobs, and the layers that are unpacked
+    /// under one of `maps`.
     /// A blob that the store does not keep is no finding.
-    pub fn verify_image(&self, image: &SourceImage, map: &IdMap) -> Result<Verification> {
+    pub fn verify_image(&self, image: &SourceImage, maps: &[IdMap]) -> Result<Verification> {
         let mut out = Verification::default();
         for digest in [image.manifest.digest, image.manifest.config.digest] {
             self.verify_blob(&digest, &mut out)?;
@@ -50,8 +51,11 @@ impl Store {
         let mut layers: Vec<LayerId> = image.layers.iter().map(LayerSource::id).collect();
         layers.sort_unstable();
         layers.dedup();
-        for id in layers {
-            let Some(held) = self.layer(&map_name(map), &id)? else {
+        for (id, map) in layers
+            .iter()
+            .flat_map(|id| maps.iter().map(move |map| (id, map)))
+        {
+            let Some(held) = self.layer(&map_name(map), id)? else {
                 continue;
             };
             out.layers += 1;
