@@ -386,3 +386,78 @@ fn a_source_that_is_swapped_is_never_the_other() {
     });
     home.clean();
 }
+
+/// lazaret's own folders are refused, whatever the rules say, and so is what holds them.
+#[test]
+fn the_store_and_the_policy_stay_outside() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    run(&home, &image, &[], &["true"]).ok();
+    let root = home.root().to_str().unwrap();
+    for source in [
+        format!("{root}/data/lazaret"),
+        format!("{root}/data/lazaret/layers"),
+        format!("{root}/data"),
+        format!("{root}/config/lazaret"),
+        format!("{root}/config"),
+        root.to_owned(),
+    ] {
+        let flag = format!("{source}:/x");
+        let mut line = vec!["run", "--rm", "-v", &flag, &image];
+        line.push("true");
+        let ran = home.lazaret(line).cwd("/tmp").run().exits(125);
+        assert!(ran.err().contains("lazaret's own folders"), "{ran}");
+    }
+}
+
+/// What is mounted below a source comes along with the same attributes, and nothing of the kernel's.
+#[test]
+fn what_is_mounted_below_comes_along() {
+    need!("userns", "overlay", "root");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    run(&home, &image, &[], &["true"]).ok();
+    for folder in ["sub", "proc"] {
+        std::fs::create_dir(home.path("data").join(folder)).unwrap();
+    }
+    // Mounted in a namespace of the test's own.
+    let inside = |mounts: &str, flags: &str, command: &str| {
+        let lazaret = env!("CARGO_BIN_EXE_lazaret");
+        let script = format!("{mounts} && exec {lazaret} run --rm {flags} {image} {command}");
+        let args = ["-m", "sh", "-ec", &script];
+        home.program(std::path::Path::new("/usr/bin/unshare"), args)
+            .run()
+    };
+    let tmpfs =
+        "mount -t tmpfs -o mode=777 t data/sub && echo below > data/sub/g && chmod 666 data/sub/g";
+    inside(tmpfs, "-v ./data:/in:ro", "cat /in/sub/g")
+        .ok()
+        .prints("below\n");
+    for path in ["/in/sub/g", "/in/sub/new", "/in/f"] {
+        let ran = inside(tmpfs, "-v ./data:/in:ro", &format!("toolbox put {path} x"));
+        assert!(ran.code != Some(0) && ran.code != Some(125), "{ran}");
+    }
+    let ran = inside(tmpfs, "-v ./data:/in:ro,noexec", "toolbox mounts").ok();
+    let of = |ran: &support::Ran| {
+        let out = ran.out();
+        let of: Vec<String> = out
+            .lines()
+            .filter(|l| l.contains(" /in"))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(of.len(), 2, "{ran}");
+        of
+    };
+    for line in of(&ran) {
+        for word in ["ro", "nosuid", "nodev", "noexec"] {
+            assert!(line.split([' ', ',']).any(|w| w == word), "{word}: {line}");
+        }
+    }
+    inside("mount -t proc p data/proc", "-v ./data:/in:ro", "true")
+        .exits(125)
+        .complains("no file system of the kernel is mounted");
+    // Seen, but not what is asked for.
+    inside("mount -t proc p data/proc", "-v ./data/sub:/in:ro", "true").ok();
+    home.clean();
+}

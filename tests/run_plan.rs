@@ -182,3 +182,104 @@ fn each_variable_says_where_it_comes_from() {
         );
     }
 }
+
+/// What is handed in: opened as the caller, mounted when the launch has written its files, each
+/// after what it lies below, and before the root is closed.
+#[test]
+fn what_is_handed_in_is_in_the_plan() {
+    need!("userns", "overlay", "landlock-5");
+    let home = Home::new();
+    let config = home.root().join("config/lazaret");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(
+        config.join("policy.toml"),
+        "version = 1\nextends = \"strict\"\n[[allow]]\nmounts = [\"./**:rw\"]\ndevices = [\"full\"]\nreason = \"a test\"\n",
+    )
+    .unwrap();
+    for folder in ["data", "out"] {
+        std::fs::create_dir(home.path(folder)).unwrap();
+    }
+    std::fs::write(home.path("file"), "x").unwrap();
+    let image = Image::toolbox().layout(&home, "img");
+    let flags = [
+        "--rm",
+        "--read-only",
+        "-v",
+        "./out:/in/out",
+        "--tmpfs",
+        "/in/out/t",
+        "-v",
+        "./data:/in:ro,noexec",
+        "--mount",
+        "type=bind,src=./file,dst=/f,ro",
+        "--device",
+        "/dev/full:/dev/filled",
+        "-w",
+        "/in",
+        &image,
+        "true",
+    ];
+    let mut want: Vec<&str> = DEFAULT.to_vec();
+    let mut add = |before: &str, steps: &[&'static str]| {
+        let at = want.iter().position(|step| *step == before).unwrap();
+        want.splice(at..at, steps.iter().copied());
+    };
+    add("init become_container_root", &["init open_source"; 4]);
+    add("init mount_shared", &["init mount_device"]);
+    let mounts = [
+        "init mount_bind",
+        "init mount_bind",
+        "init mount_bind",
+        "init mount_tmpfs",
+        "init make_workdir",
+        "init read_only_root",
+    ];
+    add("init pivot", &mounts);
+    let steps = plan(&home, &flags);
+    assert_eq!(steps.iter().map(named).collect::<Vec<_>>(), want);
+    let landlock = steps.iter().find(|step| step.get("landlock").is_some());
+    assert!(landlock.unwrap().to_string().contains("/dev/filled"));
+
+    let text = home
+        .lazaret(["run", "--dry-run"].iter().chain(&flags))
+        .run()
+        .ok()
+        .out();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let work = home.path("").canonicalize().unwrap();
+    let work = work.to_str().unwrap().trim_end_matches('/').to_owned();
+    let of = |line: &str| line.replace("WORK", &work);
+    for line in [
+        "init: open \"WORK/out\" of the host, the very one that was judged",
+        "init: mount device \"/dev/full\" of the host, 1:7, on \"/dev/filled\"",
+        "init: mount file \"WORK/file\" of the host on \"/f\": read-only, nosuid, nodev",
+        "init: mount folder \"WORK/data\" of the host on \"/in\": read-only, nosuid, nodev, noexec",
+        "init: mount folder \"WORK/out\" of the host on \"/in/out\": writable, nosuid, nodev",
+    ] {
+        assert!(text.contains(&of(line)), "{line}\n{text}");
+    }
+    assert!(text.contains("policy.toml:4"), "{text}");
+}
+
+#[test]
+fn the_kept_id_is_in_the_plan() {
+    need!("userns", "overlay", "subuids", "not-root");
+    let home = Home::new();
+    let config = home.root().join("config/lazaret");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(
+        config.join("policy.toml"),
+        "version = 1\nextends = \"strict\"\n[[allow]]\nuserns = [\"keep-id\"]\nreason = \"a test\"\n",
+    )
+    .unwrap();
+    let image = Image::toolbox().layout(&home, "img");
+    let steps = plan(&home, &["--rm", "--userns", "keep-id", &image, "true"]);
+    let uid = rustix::process::getuid().as_raw();
+    let map = steps.iter().find_map(|step| step.get("map_ids")).unwrap();
+    assert_eq!(map["keep"]["kept"][0], uid);
+    let user = steps
+        .iter()
+        .find_map(|step| step.get("become_user"))
+        .unwrap();
+    assert_eq!(user["user"]["user"], uid.to_string());
+}

@@ -70,7 +70,7 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     let rootfs = layers(&store, &image, &map)?;
     clock.stage("layers");
     // Held open from here on: what is decided on is what is mounted.
-    let (outside, sources) = crate::host::outside(&asked.binds, &asked.devices)?;
+    let (outside, sources) = crate::host::outside(&asked.binds, &asked.devices, store.path())?;
     let host = HostFacts { outside, ..host };
     let grants = decided(&policy, request, &image, &rootfs, &host)?;
     clock.stage("decide");

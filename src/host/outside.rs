@@ -3,6 +3,7 @@
 
 use super::files::read;
 use super::ids::user_name;
+use super::policy_files::{policy_folder, system_folder};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{BindAsk, DeviceAsk, DeviceFacts, FileKind, Outside, SourceFacts};
 use rustix::fs::{
@@ -20,10 +21,16 @@ const MAX_PATH: usize = 4096;
 /// Opens and describes the sources of all binds, then all devices, each in their order, and the
 /// folders that rules speak from. Nothing is looked at where nothing is asked for.
 ///
+/// `store` is where the store is, which is not to be mounted.
+///
 /// # Errors
 /// `NotFound`: there is no such file, and none is made; `Io`: it cannot be reached; `Unsupported`:
 /// a name that is not UTF-8.
-pub fn outside(binds: &[BindAsk], devices: &[DeviceAsk]) -> Result<(Outside, Vec<OwnedFd>)> {
+pub fn outside(
+    binds: &[BindAsk],
+    devices: &[DeviceAsk],
+    store: &Path,
+) -> Result<(Outside, Vec<OwnedFd>)> {
     if binds.is_empty() && devices.is_empty() {
         return Ok((Outside::default(), Vec::new()));
     }
@@ -52,9 +59,17 @@ pub fn outside(binds: &[BindAsk], devices: &[DeviceAsk]) -> Result<(Outside, Vec
         .map(|home| real(&home).unwrap_or(home))
         .collect();
     homes.dedup();
+    let own = [Some(store.to_owned()), policy_folder(), system_folder()];
+    let own = own
+        .into_iter()
+        .flatten()
+        .map(|path| path.to_string_lossy().into_owned())
+        .map(|path| real(&path).unwrap_or(path))
+        .collect();
     let outside = Outside {
         cwd,
         homes,
+        own,
         sources: facts,
         devices: nodes,
     };
@@ -106,6 +121,11 @@ fn real(path: &str) -> Option<String> {
 fn utf8_path_racy(file: BorrowedFd<'_>, flag: &str) -> Result<String> {
     let path = path_racy(file)
         .map_err(|e| Error::call(format!("{flag}: name a source"), e.raw_os_error()))?;
+    // "(unreachable)/x": of a mount that is not in this process's tree.
+    if path.first() != Some(&b'/') {
+        let cause = format!("{flag}: a source that has no path from / on");
+        return Err(Error::new(Kind::Io, cause));
+    }
     String::from_utf8(path).map_err(|e| {
         let name = OsString::from_vec(e.into_bytes());
         Error::new(Kind::Unsupported, format!("{flag}: {name:?} is not UTF-8"))
@@ -260,7 +280,7 @@ mod tests {
             source: null.clone(),
             target: null,
         };
-        let (outside, open) = super::outside(&[], &[ask]).unwrap();
+        let (outside, open) = super::outside(&[], &[ask], Path::new("/none")).unwrap();
         let device = &outside.devices[0];
         assert_eq!((device.major, device.minor, open.len()), (1, 3, 1));
         assert!(device.character && device.path == "/dev/null");
@@ -281,17 +301,18 @@ mod tests {
             no_exec: false,
         };
         let link = folder.join("link");
-        let (outside, open) = super::outside(&[ask(link.to_str().unwrap())], &[]).unwrap();
+        let (outside, open) = super::outside(&[ask(link.to_str().unwrap())], &[], &folder).unwrap();
         let source = &outside.sources[0];
         assert_eq!(source.path, folder.join("file").to_str().unwrap());
         assert_eq!((source.kind, open.len()), (FileKind::File, 1));
         assert!(outside.cwd.starts_with('/'));
+        assert!(outside.own.contains(&folder.to_str().unwrap().to_owned()));
         for (path, kind) in [
             (folder.join("none"), Kind::NotFound),
             ("/proc/self/cwd".into(), Kind::Io),
             ("x".repeat(10_000).into(), Kind::Usage),
         ] {
-            let error = super::outside(&[ask(path.to_str().unwrap())], &[]).unwrap_err();
+            let error = super::outside(&[ask(path.to_str().unwrap())], &[], &folder).unwrap_err();
             assert_eq!(error.kind, kind, "{error}");
         }
         std::fs::remove_dir_all(&folder).unwrap();

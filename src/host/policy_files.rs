@@ -58,6 +58,16 @@ fn user_file() -> Option<PathBuf> {
     Some(config.join("lazaret/policy.toml"))
 }
 
+/// The folder of the caller's policy file.
+pub(super) fn policy_folder() -> Option<PathBuf> {
+    user_file()?.parent().map(Path::to_owned)
+}
+
+/// The folder of the administrator's policy file.
+pub(super) fn system_folder() -> Option<PathBuf> {
+    Path::new(SYSTEM).parent().map(Path::to_owned)
+}
+
 /// The bytes of a policy file that only `owner` and root can have written; `None` if there is none.
 fn read(path: &Path, owner: u32) -> Result<Option<Vec<u8>>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {

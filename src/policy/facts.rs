@@ -79,6 +79,8 @@ pub struct Outside {
     /// The caller's homes: first `HOME`, which is what `~` means where a rule allows; then what the
     /// user database says, which is denied as well.
     pub homes: Vec<String>,
+    /// lazaret's own folders: the store, and where policies lie.
+    pub own: Vec<String>,
     /// The source of every bind of the request, in its order.
     pub sources: Vec<SourceFacts>,
     /// Every device of the request, in its order.

@@ -215,7 +215,7 @@ pub(super) fn binds(
                 None
             }
         };
-        if let Some(reason) = unfit(source) {
+        if let Some(reason) = unfit(source).or_else(|| shows_own(&place)) {
             refuse(reason);
         }
         if let Err(reason) = policy.ask(subject, Key::Targets, &target) {
@@ -362,6 +362,22 @@ fn unfit(source: &SourceFacts) -> Option<Reason> {
         why,
         "name a folder that has none in it",
     )
+}
+
+/// Whoever could read the store would read what other cells wrote; whoever could write it, or a
+/// policy, would need no other way out.
+fn shows_own(place: &Place<'_>) -> Option<Reason> {
+    let own = place.outside.own.iter();
+    let shown = own.clone().find(|own| {
+        place.path == own.as_str() || is_below(place.path, own) || is_below(own, place.path)
+    })?;
+    Some(Reason {
+        asked: String::new(),
+        rule: "lazaret's own folders are not mounted".to_owned(),
+        origin: Origin::Always("cells do not meet, and do not decide"),
+        why: format!("{} is lazaret's own", words::shown(shown)),
+        cure: Vec::new(),
+    })
 }
 
 /// What a person should know of the granted binds before the command runs: files that no id inside

@@ -47,7 +47,8 @@ fn plain(errno: Errno, call: &'static str) -> Fault {
 
 /// Opens `path`, which must be the inode that `judged` is.
 pub fn open_source(path: &str, judged: BorrowedFd<'_>) -> Done<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Without O_NOFOLLOW, under which a link at the end would be opened itself (openat2(2)).
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let source = match openat2(CWD, path, flags, Mode::empty(), resolve) {
         Ok(source) => source,
@@ -236,4 +237,51 @@ pub fn device(root: BorrowedFd<'_>, source: BorrowedFd<'_>, d: &HostDevice) -> D
     let attributes = MountAttr::NO_SUID.and(MountAttr::NO_EXEC);
     mount_setattr(tree.as_fd(), attributes, false).at("mount_setattr a device")?;
     attach(tree.as_fd(), target.as_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// What was judged is opened again only where it still is, and only as itself.
+    #[test]
+    fn a_source_is_the_one_that_was_judged() {
+        let folder = std::env::temp_dir().join(format!("lazaret-binds-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let folder = folder.canonicalize().unwrap();
+        let (source, aside) = (folder.join("source"), folder.join("aside"));
+        fs::create_dir(&source).unwrap();
+        let path = source.to_str().unwrap();
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let judged = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+        let call = || {
+            open_source(path, judged.as_fd())
+                .map_err(|fault| fault.call)
+                .err()
+        };
+        assert_eq!(call(), None);
+        fs::rename(&source, &aside).unwrap();
+        assert_eq!(call(), Some(GONE));
+        symlink(&aside, &source).unwrap();
+        assert_eq!(call(), Some(LINKED));
+        fs::remove_file(&source).unwrap();
+        fs::create_dir(&source).unwrap();
+        assert_eq!(call(), Some(SWAPPED));
+        fs::remove_dir(&source).unwrap();
+        fs::rename(&aside, &source).unwrap();
+        assert_eq!(call(), None);
+        // A link on the way to it.
+        let moved = folder.join("moved");
+        let below = source.join("below");
+        fs::create_dir(&below).unwrap();
+        let path = below.to_str().unwrap();
+        let judged = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+        fs::rename(&source, &moved).unwrap();
+        symlink(&moved, &source).unwrap();
+        let fault = open_source(path, judged.as_fd()).unwrap_err();
+        assert_eq!(fault.call, LINKED);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -20,6 +20,7 @@ fn at(cwd: &str, sources: Vec<SourceFacts>) -> HostFacts {
         outside: Outside {
             cwd: cwd.into(),
             homes: vec![HOME.into()],
+            own: vec!["/data/store".into()],
             sources,
             devices: vec![],
         },
@@ -238,6 +239,16 @@ fn only_folders_and_files_that_are_not_the_kernels() {
         &facts(),
         &with(&|s| s.mounts.push(("/d/x/m".into(), "tmpfs".into()))),
     );
+}
+
+#[test]
+fn the_store_and_the_policy_are_nobodys() {
+    let policy = extended("[[allow]]\nmounts = [\"/**:rw\"]\nreason = \"r\"\n");
+    for path in ["/data/store", "/data/store/layers/x", "/data"] {
+        let why = refusal(&policy, "/", path, true);
+        assert!(why.why.contains("/data/store"), "{why:?}");
+    }
+    assert!(allowed(&policy, "/", "/data/stores", true));
 }
 
 #[test]
