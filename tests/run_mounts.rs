@@ -461,3 +461,27 @@ fn what_is_mounted_below_comes_along() {
     inside("mount -t proc p data/proc", "-v ./data/sub:/in:ro", "true").ok();
     home.clean();
 }
+
+/// pid 1 opens a source without any capability, also root's: what only root's could reach is refused
+/// with the cure, and not with a riddle.
+#[test]
+fn a_closed_folder_on_the_way_is_named_with_its_cure() {
+    need!("userns", "overlay", "root");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    let closed = home.path("data/closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::create_dir(closed.join("below")).unwrap();
+    open(&closed, 0o700);
+    std::os::unix::fs::chown(&closed, Some(54_321), Some(54_321)).unwrap();
+    run(
+        &home,
+        &image,
+        &["-v", "./data/closed/below:/x:ro"],
+        &["true"],
+    )
+    .exits(125)
+    .complains("closed to this user without capabilities")
+    .complains("hint: pid 1 of a cell has no capability outside: chmod o+x");
+    home.clean();
+}

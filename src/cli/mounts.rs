@@ -283,6 +283,31 @@ pub fn tmpfs(text: &str) -> Result<TmpfsAsk> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is written is understood or refused, and what is understood stays inside.
+        #[test]
+        fn any_text_is_an_answer(text in "[a-z/.:,=~ 0-9\\PC]{0,60}") {
+            for ask in [volume(&text), volume(&format!("./x:/{text}"))].into_iter().flatten() {
+                prop_assert!(ask.target.starts_with('/') && !ask.target.contains("/../"));
+            }
+            for text in [&text, &format!("type=bind,source=/x,{text}"), &format!("type=tmpfs,{text}")] {
+                let target = match mount(text) {
+                    Ok(Mount::Bind(ask)) => ask.target,
+                    Ok(Mount::Tmpfs(ask)) => ask.path,
+                    Err(error) => {
+                        prop_assert!(error.hint.is_some() || !error.cause.is_empty());
+                        continue;
+                    }
+                };
+                prop_assert!(target.starts_with('/') && !target.contains("/../"));
+            }
+            if let Ok(ask) = device(&format!("/dev/{text}")) {
+                prop_assert!(ask.source.starts_with("/dev/"));
+            }
+        }
+    }
 
     #[test]
     fn tmpfs_options_are_taken_or_refused_by_name() {

@@ -7,7 +7,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
     Admit, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit,
-    decide, keep_id,
+    decide, keep_id, wanted_devices,
 };
 use crate::report::{self, Progress};
 use crate::sandbox::{self, Finding};
@@ -70,7 +70,8 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     let rootfs = layers(&store, &image, &map)?;
     clock.stage("layers");
     // Held open from here on: what is decided on is what is mounted.
-    let (outside, sources) = crate::host::outside(&asked.binds, &asked.devices, store.path())?;
+    let devices = wanted_devices(&policy, &asked.image, &asked.devices);
+    let (outside, sources) = crate::host::outside(&asked.binds, &devices, store.path())?;
     let host = HostFacts { outside, ..host };
     let grants = decided(&policy, request, &image, &rootfs, &host)?;
     clock.stage("decide");

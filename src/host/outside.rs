@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
@@ -199,7 +200,10 @@ struct Mounts {
 
 impl Mounts {
     fn read() -> Result<Self> {
-        let text = std::fs::read("/proc/self/mountinfo")
+        // The kernel tells no size, and writes anew what a short read leaves.
+        let mut text = Vec::with_capacity(1 << 14);
+        std::fs::File::open("/proc/self/mountinfo")
+            .and_then(|mut file| file.read_to_end(&mut text))
             .map_err(|e| Error::io("read /proc/self/mountinfo", &e))?;
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }

@@ -19,9 +19,8 @@ use crate::error::{Error, Kind, Result};
 use crate::image::quote::listed;
 use std::time::Duration;
 
-/// What of a policy is built: other values of these are refused by name.
+/// What of a policy is built: other values are refused by name.
 const SYSCALLS: &[&str] = &["default"];
-const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
 /// More tmpfs mounts than anybody needs.
 const MAX_TMPFS: usize = 64;
@@ -316,7 +315,7 @@ impl Judge<'_> {
 
     fn given(&mut self) -> Result<Given> {
         let mut caps: Option<Granted<Vec<String>>> = None;
-        let mut devices: Option<Granted<Vec<String>>> = None;
+        let mut nodes: Option<Granted<Vec<String>>> = None;
         let mut syscalls = None;
         let mut network = None;
         let mut env: Vec<(String, Origin)> = Vec::new();
@@ -329,6 +328,10 @@ impl Judge<'_> {
             for Entry { key, values, line } in &rule.lists {
                 let at = rule.head.at(*line);
                 for value in values {
+                    // The host's are asked for when they are looked at.
+                    if *key == Key::Devices && devices::own(value).is_none() {
+                        continue;
+                    }
                     self.ask(*key, value, || {
                         format!("give {} {} ({at})", key.name(), words::toml(value))
                     });
@@ -349,8 +352,12 @@ impl Judge<'_> {
                 match key {
                     Key::Caps => join(&mut caps, values, &at),
                     Key::Devices => {
-                        built(DEVICES)?;
-                        join(&mut devices, values, &at);
+                        // The host's are mounted one by one.
+                        let own: Vec<String> = values
+                            .iter()
+                            .filter_map(|value| devices::own(value).map(str::to_owned))
+                            .collect();
+                        join(&mut nodes, &own, &at);
                     }
                     Key::Syscalls => {
                         built(SYSCALLS)?;
@@ -383,7 +390,7 @@ impl Judge<'_> {
         Ok(Given {
             caps: caps.ok_or_else(|| missing("caps"))?,
             syscalls: syscalls.ok_or_else(|| missing("syscalls"))?,
-            devices: devices.ok_or_else(|| missing("devices"))?,
+            devices: nodes.ok_or_else(|| missing("devices"))?,
             network: network.ok_or_else(|| missing("network"))?,
             env,
         })

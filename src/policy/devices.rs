@@ -13,6 +13,10 @@ use super::pattern::matches;
 use super::request::{DeviceAsk, Request};
 use super::words;
 use crate::error::{Error, Kind, Result};
+use crate::image::ImageName;
+
+/// What a cell can have without any device of the host's: names below its own /dev.
+const OWN: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
 /// More devices than anybody needs.
 const MAX_DEVICES: usize = 64;
@@ -35,16 +39,60 @@ const TAKEN: &[&str] = &[
     "/dev/zero",
 ];
 
-/// Whether a pattern of a rule speaks of a device, by its path or by its name below /dev.
+/// Whether a pattern of a rule speaks of a device, by its path or by its name below /dev. Part of
+/// every launch, so nothing is copied where both are names.
 pub(super) fn fits(pattern: &str, device: &str) -> bool {
-    let whole = |name: &str| match name.starts_with('/') || name.starts_with("**") {
-        true => name.to_owned(),
-        false => format!("/dev/{name}"),
+    let is_path = |text: &str| text.starts_with('/');
+    let name = match is_path(device) {
+        true => device.strip_prefix("/dev/"),
+        false => Some(device),
     };
-    matches(&whole(pattern), &whole(device))
+    let of_names = match is_path(pattern) || pattern.starts_with("**") {
+        true => pattern.strip_prefix("/dev/"),
+        false => Some(pattern),
+    };
+    match (of_names, name) {
+        (Some(pattern), Some(name)) => matches(pattern, name),
+        (Some(_), None) => is_path(pattern) && matches(pattern, device),
+        (None, _) if is_path(device) => matches(pattern, device),
+        (None, _) => matches(pattern, &format!("/dev/{device}")),
+    }
 }
 
-/// Decides on every device that is asked for. An error is a request that means nothing.
+/// The devices of the host that a run of `image` would have: those that are asked for, then those
+/// that the policy gives unasked, once each. What is looked at outside is in this order.
+pub fn wanted_devices(policy: &Policy, image: &ImageName, asked: &[DeviceAsk]) -> Vec<DeviceAsk> {
+    let subject = Subject::of(image);
+    let rules = policy.giver().into_iter();
+    let rules = rules.flat_map(|level| level.give(&subject));
+    let lists = rules.flat_map(|rule| rule.lists.iter());
+    let given = lists
+        .filter(|entry| entry.key == Key::Devices)
+        .flat_map(|entry| &entry.values)
+        .filter(|value| own(value).is_none());
+    let mut wanted = asked.to_vec();
+    for value in given {
+        let path = match value.starts_with('/') {
+            true => value.clone(),
+            false => format!("/dev/{value}"),
+        };
+        if !wanted.iter().any(|ask| ask.target == path) {
+            wanted.push(DeviceAsk {
+                source: path.clone(),
+                target: path,
+            });
+        }
+    }
+    wanted
+}
+
+/// The name of one of the cell's own devices, given by name or path.
+pub(super) fn own(value: &str) -> Option<&'static str> {
+    let name = value.strip_prefix("/dev/").unwrap_or(value);
+    OWN.iter().find(|own| **own == name).copied()
+}
+
+/// Decides on every device that is asked for or given. An error is a request that means nothing.
 pub(super) fn devices(
     policy: &Policy,
     subject: &Subject,
@@ -52,25 +100,25 @@ pub(super) fn devices(
     host: &HostFacts,
     reasons: &mut Vec<Reason>,
 ) -> Result<Vec<Granted<DeviceMount>>> {
-    if request.devices.len() > MAX_DEVICES {
+    let wanted = wanted_devices(policy, &request.image, &request.devices);
+    if wanted.len() > MAX_DEVICES {
         let cause = format!("more than {MAX_DEVICES} devices are asked for");
         return Err(Error::new(Kind::Limit, cause));
     }
-    if request.devices.len() != host.outside.devices.len() {
+    if wanted.len() != host.outside.devices.len() {
         return Err(Error::new(Kind::Usage, "a device was not looked at"));
     }
     let mut granted: Vec<Granted<DeviceMount>> = Vec::new();
-    for (at, (ask, device)) in request
-        .devices
-        .iter()
-        .zip(&host.outside.devices)
-        .enumerate()
-    {
+    for (at, (ask, device)) in wanted.iter().zip(&host.outside.devices).enumerate() {
         let target = target(ask)?;
+        let word = match at < request.devices.len() {
+            true => "--device",
+            false => "give devices",
+        };
         let asked = match ask.source == target {
-            true => format!("--device {}", words::shown(&ask.source)),
+            true => format!("{word} {}", words::shown(&ask.source)),
             false => format!(
-                "--device {}:{}",
+                "{word} {}:{}",
                 words::shown(&ask.source),
                 words::shown(&target)
             ),

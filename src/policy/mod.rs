@@ -28,6 +28,7 @@ mod words;
 pub use admit::{Admit, admit};
 pub use compose::Policy;
 pub use decide::decide;
+pub use devices::wanted_devices;
 pub use parse::{MAX_FILE, PolicyFile};
 
 pub use facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};

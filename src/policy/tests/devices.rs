@@ -79,6 +79,94 @@ fn devices_are_allowed_by_path_or_name() {
 }
 
 #[test]
+fn devices_are_given_unasked() {
+    let policy = extended(
+        "[[give]]\ndevices = [\"/dev/null\", \"dri/renderD128\", \"/dev/dri/renderD128\"]\n\
+         reason = \"r\"\n",
+    );
+    let wanted = wanted_devices(&policy, &request().image, &[]);
+    assert_eq!(wanted.len(), 1);
+    assert_eq!(
+        (wanted[0].source.as_str(), wanted[0].target.as_str()),
+        (CARD, CARD)
+    );
+    let with = |devices: Vec<DeviceFacts>, policy: &Policy| {
+        let outside = Outside {
+            devices,
+            ..Outside::default()
+        };
+        decide(
+            policy,
+            &request(),
+            &facts(),
+            &HostFacts { outside, ..host() },
+        )
+    };
+    let Verdict::Allow(granted) = with(vec![device(CARD)], &policy).unwrap() else {
+        panic!("refused");
+    };
+    assert_eq!(granted.host_devices.len(), 1);
+    assert_eq!(granted.devices.value.len(), 6, "{:?}", granted.devices);
+    // Not looked at, not decided on; asked for as well, had once.
+    assert!(with(vec![], &policy).is_err());
+    assert_eq!(wanted_devices(&policy, &request().image, &wanted).len(), 1);
+    // What is built in stays.
+    let never = extended("[[give]]\ndevices = [\"kvm\"]\nreason = \"r\"\n");
+    let Verdict::Deny(why) = with(vec![device("/dev/kvm")], &never).unwrap() else {
+        panic!("given");
+    };
+    assert!(
+        why.iter().any(|r| r.asked == "give devices /dev/kvm"),
+        "{why:?}"
+    );
+}
+
+#[test]
+fn names_stand_for_paths() {
+    // The plain way: both as paths.
+    let whole = |text: &str| match text.starts_with('/') || text.starts_with("**") {
+        true => text.to_owned(),
+        false => format!("/dev/{text}"),
+    };
+    let texts = [
+        "null",
+        "/dev/null",
+        "dri/card0",
+        "/dev/dri/card0",
+        "/tmp/null",
+        "/dev",
+    ];
+    for pattern in [
+        "null",
+        "/dev/null",
+        "*",
+        "**",
+        "/dev/*",
+        "/dev/**",
+        "dri/**",
+        "/dev/dri/**",
+        "**/null",
+        "/**/null",
+        "/tmp/**",
+        "/d*/null",
+        "n*",
+        "/dev",
+        "dri",
+        "/dev/**/card0",
+        "**/card*",
+    ] {
+        for text in texts {
+            let want = pattern::matches(&whole(pattern), &whole(text));
+            assert_eq!(
+                super::super::devices::fits(pattern, text),
+                want,
+                "{pattern} {text}"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_is_denied_is_denied_by_any_name() {
     let all = allowing(r#""**""#);
     for path in [
