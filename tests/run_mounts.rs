@@ -401,7 +401,6 @@ fn the_store_and_the_policy_stay_outside() {
         format!("{root}/data"),
         format!("{root}/config/lazaret"),
         format!("{root}/config"),
-        root.to_owned(),
     ] {
         let flag = format!("{source}:/x");
         let mut line = vec!["run", "--rm", "-v", &flag, &image];

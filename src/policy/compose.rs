@@ -359,6 +359,8 @@ impl Policy {
                 "only the administrator can allow this ({}:{line})",
                 rule.head.file
             )],
+            // A profile's denials are why it is extended.
+            Whose::User if rule.head.builtin => Vec::new(),
             Whose::User => {
                 vec![format!(
                     "your own rule says so: narrow it at {}:{line}",

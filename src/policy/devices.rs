@@ -129,20 +129,28 @@ pub(super) fn devices(
                 ..reason
             });
         };
-        let origin = match policy.ask(subject, Key::Devices, &device.path) {
-            Ok(origin) => origin.unwrap_or(Origin::Flag("--device")),
-            Err(mut reason) => {
+        let origin = match (
+            policy.ask(subject, Key::Devices, &device.path),
+            unfit(device),
+        ) {
+            // A cure that would end at the next refusal is none.
+            (Err(reason), _) if reason.cure.is_empty() => {
+                refuse(reason);
+                continue;
+            }
+            (_, Some(reason)) => {
+                refuse(reason);
+                continue;
+            }
+            (Err(mut reason), None) => {
                 if device.path.contains('*') {
                     reason.cure = Vec::new();
                 }
                 refuse(reason);
                 continue;
             }
+            (Ok(origin), None) => origin.unwrap_or(Origin::Flag("--device")),
         };
-        if let Some(reason) = unfit(device) {
-            refuse(reason);
-            continue;
-        }
         if granted.iter().any(|have| have.value.target == target) {
             let cause = format!("{asked}: a device of that name is asked for twice");
             return Err(Error::new(Kind::Usage, cause));

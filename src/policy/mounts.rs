@@ -208,16 +208,23 @@ pub(super) fn binds(
             write: !ask.read_only,
             outside: &host.outside,
         };
-        let origin = match place.ask(policy, subject) {
-            Ok(origin) => origin,
-            Err((reason, below)) => {
+        let impossible = unfit(source).or_else(|| shows_own(&place));
+        let origin = match (place.ask(policy, subject), impossible) {
+            (Ok(origin), None) => origin,
+            (Err((reason, below)), impossible)
+                if impossible
+                    .as_ref()
+                    .is_none_or(|other| reason.cure.is_empty() && other.cure.is_empty()) =>
+            {
                 refuse(cured(reason, below, &place, ask, policy, subject));
                 None
             }
+            // What no rule changes comes first: a cure that ends at the next refusal is none.
+            (_, reason) => {
+                reason.into_iter().for_each(&mut refuse);
+                None
+            }
         };
-        if let Some(reason) = unfit(source).or_else(|| shows_own(&place)) {
-            refuse(reason);
-        }
         if let Err(reason) = policy.ask(subject, Key::Targets, &target) {
             refuse(reason);
         }

@@ -197,6 +197,16 @@ fn cures_are_the_narrowest() {
     assert!(refusal(&strict, "/", "/etc/ssl", true).cure.is_empty());
     let why = refusal(&strict, "/", "/d/*", false);
     assert!(!why.cure.join("\n").contains("[[allow]]"), "{why:?}");
+    // Two refusals of one thing say it once, without a cure that ends at the other.
+    let policy = extended("[[allow]]\nmounts = [\"/d/**:ro\"]\nreason = \"r\"\n");
+    let request = Request {
+        binds: vec![bind("/d/x", "/x", false)],
+        ..request()
+    };
+    let mut fifo = source("/d/x");
+    fifo.kind = FileKind::Fifo;
+    let why = reasons(&policy, &request, &facts(), &at("/", vec![fifo]));
+    assert!(why.len() == 1 && why[0].why.contains("fifo"), "{why:?}");
     // What it would uncover is said.
     let why = refusal(&strict, "/", "/home", true);
     assert!(why.why.contains("below it"), "{why:?}");
