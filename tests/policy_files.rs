@@ -53,7 +53,7 @@ fn a_refusal_says_where_and_its_cure_cures() {
         .exits(125)
         .complains("refused by policy")
         .complains("rule    allow limits = { tmp = \"25%\" }")
-        .complains("strict.toml:41 (built in)")
+        .complains("strict.toml:44 (built in)")
         .complains(&file.to_string_lossy());
     policy(&home, &cure(&refused));
     run(3).ok();

@@ -212,6 +212,11 @@ fn bound(step: Step, change: fn(&mut HostBind)) -> Option<Step> {
     })
 }
 
+/// The image has a link to /proc there.
+fn stray_target(step: Step) -> Option<Step> {
+    bound(step, |bind| bind.path = "/stray/sys".to_owned())
+}
+
 fn bind_read_only(step: Step) -> Option<Step> {
     bound(step, |bind| bind.read_only = false)
 }
@@ -417,6 +422,13 @@ fn table(filter: Option<&String>) -> ExitCode {
         }
     }
     if filter.is_none() {
+        match refuses_a_stray_target(&scene) {
+            Ok(()) => println!("test a target that an image's link leads astray ... ok (refused)"),
+            Err(why) => {
+                failed += 1;
+                println!("test a target that an image's link leads astray ... FAILED ({why})");
+            }
+        }
         match refuses_another_source(&scene) {
             Ok(()) => println!("test a source that is not what was judged ... ok (refused)"),
             Err(why) => {
@@ -496,9 +508,13 @@ fn launch(args: &[String]) -> lazaret::error::Result<u8> {
         ..row("wrong node", "fds", &[])
     };
     let swapped = row("wrong source", "bind", &[]);
+    let stray = Row {
+        beside: &[stray_target],
+        ..row("wrong target", "bind", &[])
+    };
     let row = rows
         .iter()
-        .chain([&wrong, &swapped])
+        .chain([&wrong, &swapped, &stray])
         .find(|row| row.name == name)
         .expect("a row of that name");
     let folder = Path::new(folder);
@@ -599,6 +615,16 @@ fn refuses_another_source(scene: &Scene) -> Result<(), String> {
     let output = scene.run(&row("wrong source", "bind", &[]), "held");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     match output.status.code() == Some(125) && said.contains("not what it was") {
+        true => Ok(()),
+        false => Err(words(&output)),
+    }
+}
+
+/// As above: an image's link leads the mount into the cell's own /proc.
+fn refuses_a_stray_target(scene: &Scene) -> Result<(), String> {
+    let output = scene.run(&row("wrong target", "bind", &[]), "held");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() == Some(125) && said.contains("the cell's own") {
         true => Ok(()),
         false => Err(words(&output)),
     }

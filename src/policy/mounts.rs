@@ -74,6 +74,22 @@ fn mode(pattern: &str) -> (&str, Option<bool>) {
     }
 }
 
+/// Whether a value of `mounts` can mean anything: a rule that never matches refuses nothing.
+pub(super) fn is_pattern(text: &str) -> bool {
+    let (path, _) = mode(text);
+    let known = match path.split('/').next() {
+        Some("" | "~" | ".") => !path.is_empty(),
+        Some(first) => first.starts_with("**"),
+        None => false,
+    };
+    text == "tmpfs" || known && path.split('/').all(|part| part != "..")
+}
+
+/// As [`is_pattern`], of `targets`.
+pub(super) fn is_target(text: &str) -> bool {
+    (text.starts_with('/') || text.starts_with("**")) && text.split('/').all(|part| part != "..")
+}
+
 /// `path` as seen from `folder`: `WORD` or `WORD/...`, where it is that folder or below it.
 fn from(folder: &str, word: &str, path: &str) -> Option<String> {
     if folder == "/" {

@@ -3,6 +3,7 @@
 
 use super::grants::{Origin, VerifyMode};
 use super::limit::{Limit, Unit};
+use super::mounts;
 use super::words;
 use crate::error::{Error, Kind, Result};
 use serde::Deserialize;
@@ -348,6 +349,18 @@ impl Reader<'_> {
                 }
                 *cap = bare.to_owned();
             }
+        }
+        let bad = match key {
+            Key::Mounts => values.iter().find(|value| !mounts::is_pattern(value)),
+            Key::Targets => values.iter().find(|value| !mounts::is_target(value)),
+            _ => None,
+        };
+        if let Some(bad) = bad {
+            let cause = format!("{} = {} is no path", key.name(), words::toml(bad));
+            return Err(self.error(Kind::Malformed, line, cause).hint(
+                "a path begins with /, ./ (where you stand), ~/ (your home) or **, and ends with \
+                 :ro or :rw where it is mounted",
+            ));
         }
         to.push(Entry { key, values, line });
         Ok(())

@@ -50,6 +50,7 @@ impl Scene {
         std::fs::copy(&program, bound.join("setuid")).unwrap();
         std::fs::copy(std::env::current_exe().unwrap(), folder.join("launcher")).unwrap();
         open_to_all(&folder);
+        std::os::unix::fs::symlink("/proc", layer.join("stray")).unwrap();
         if rustix::process::geteuid().is_root() {
             dangerous(&bound);
         }
@@ -104,8 +105,12 @@ impl Drop for Scene {
     }
 }
 
-/// Readable for everybody, and where this is root, somebody's own.
+/// Readable for everybody, and where this is root, somebody's own. A link is left as it is: it could
+/// lead anywhere.
 fn open_to_all(path: &Path) {
+    if path.is_symlink() {
+        return;
+    }
     let is_folder = path.is_dir();
     if rustix::process::geteuid().is_root() {
         chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
