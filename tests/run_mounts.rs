@@ -281,6 +281,14 @@ fn options_of_a_tmpfs() {
     )
     .ok()
     .says("700");
+    run(
+        &home,
+        &image,
+        &["--tmpfs", "/t:mode=700"],
+        &["toolbox", "stat", "/t"],
+    )
+    .ok()
+    .says("0700");
     let flags = ["--mount", "type=tmpfs,dst=/t,readonly"];
     let ran = run(&home, &image, &flags, &["toolbox", "put", "/t/x", "y"]);
     assert!(ran.code != Some(0), "{ran}");

@@ -184,7 +184,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "type=bind|tmpfs,...")]
     pub mount: Vec<String>,
     /// Mount a tmpfs
-    #[arg(long, value_name = "PATH[:size=N]")]
+    #[arg(long, value_name = "PATH[:size=N,mode=N,ro]")]
     pub tmpfs: Vec<String>,
     /// Host name inside
     #[arg(short = 'h', long, value_name = "NAME")]

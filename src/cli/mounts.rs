@@ -176,6 +176,7 @@ pub fn mount(text: &str) -> Result<Mount> {
                 .hint("type=bind and type=tmpfs are"));
         }
     };
+    let mut recursive = false;
     let (mut from, mut to, mut read_only, mut bytes, mut mode) = (None, None, false, None, None);
     for (key, value) in fields {
         let needed = || {
@@ -202,9 +203,7 @@ pub fn mount(text: &str) -> Result<Mount> {
                 size => bytes = size,
             },
             "tmpfs-mode" if !bind => {
-                let bits = u32::from_str_radix(needed()?, 8).ok();
-                let bits = bits.filter(|bits| *bits <= 0o1777);
-                mode = Some(bits.ok_or_else(|| {
+                mode = Some(bits(needed()?).ok_or_else(|| {
                     wrong("tmpfs-mode is no mode".to_owned()).hint("write 1777 or 0700")
                 })?);
             }
@@ -214,10 +213,15 @@ pub fn mount(text: &str) -> Result<Mount> {
             },
             "bind-recursive" if bind => match needed()? {
                 "enabled" => {}
+                // As it always is; docker wants both to be said.
+                "readonly" => recursive = true,
                 other => return Err(no_key(&wrong, &format!("{key}={other}"))),
             },
             _ => return Err(no_key(&wrong, key)),
         }
+    }
+    if recursive && !read_only {
+        return Err(wrong("bind-recursive=readonly without readonly".to_owned()));
     }
     let target = to.ok_or_else(|| wrong("no target=".to_owned()))?;
     if !bind {
@@ -236,6 +240,12 @@ pub fn mount(text: &str) -> Result<Mount> {
         read_only,
         no_exec: false,
     }))
+}
+
+/// Permission bits in octal, the sticky one too.
+fn bits(text: &str) -> Option<u32> {
+    let bits = u32::from_str_radix(text, 8).ok()?;
+    (bits <= 0o1777 && !text.starts_with('+')).then_some(bits)
 }
 
 fn no_key(wrong: &dyn Fn(String) -> Error, key: &str) -> Error {
@@ -270,10 +280,15 @@ pub fn tmpfs(text: &str) -> Result<TmpfsAsk> {
                 }
                 size => ask.size = size,
             },
-            None if matches!(option, "rw" | "nosuid" | "nodev") => {}
+            Some(("mode", value)) => match bits(value) {
+                None => return Err(wrong("mode= is no mode").hint("write 1777 or 0700")),
+                mode => ask.mode = mode,
+            },
+            None if option == "ro" => ask.read_only = true,
+            None if matches!(option, "rw" | "nosuid" | "nodev" | "noexec") => {}
             _ => {
                 return Err(wrong(&format!("option {option:?} is not built yet"))
-                    .hint("size=N is; nosuid and nodev always hold"));
+                    .hint("size=N, mode=N and ro are; nosuid, nodev and noexec always hold"));
             }
         }
     }
@@ -322,6 +337,8 @@ mod tests {
             }
         );
         assert_eq!(tmpfs("/x").unwrap().size, None);
+        let closed = tmpfs("/x:mode=0700,ro,noexec").unwrap();
+        assert_eq!((closed.mode, closed.read_only), (Some(0o700), true));
         for text in [
             "",
             "x",
@@ -329,18 +346,16 @@ mod tests {
             "/a/../b",
             "/x:size=0",
             "/x:size=50%",
-            "/x:mode=1777",
+            "/x:mode=4755",
+            "/x:mode=",
+            "/x:mode=+7",
+            "/x:uid=5",
             "/x:exec",
             "/x:suid",
         ] {
             assert_eq!(tmpfs(text).unwrap_err().kind, Kind::Usage, "{text}");
         }
-        assert!(
-            tmpfs("/x:mode=1777")
-                .unwrap_err()
-                .cause
-                .contains("mode=1777")
-        );
+        assert!(tmpfs("/x:uid=5").unwrap_err().cause.contains("uid=5"));
     }
 
     fn bind(text: &str) -> BindAsk {

@@ -14,9 +14,9 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 /// with `text/` fits. Time is at most the product of the lengths.
 pub fn matches_below(pattern: &str, text: &str) -> bool {
     let pattern = pattern.as_bytes();
-    // The places of the pattern where a match of what was read so far can stand.
-    let mut at = vec![false; pattern.len() + 1];
-    let stars = |at: &mut Vec<bool>| {
+    // The places of the pattern where a match of what was read so far can stand. A star lets the
+    // place behind it be one too.
+    let stars = |at: &mut [bool]| {
         for p in 0..pattern.len() {
             if at[p] && pattern[p] == b'*' {
                 let many = pattern[p..].starts_with(b"**");
@@ -24,27 +24,33 @@ pub fn matches_below(pattern: &str, text: &str) -> bool {
             }
         }
     };
+    let mut at = vec![false; pattern.len() + 1];
+    let mut next = at.clone();
     at[0] = true;
     stars(&mut at);
     for byte in text.bytes().chain(*b"/") {
-        let mut next = vec![false; pattern.len() + 1];
-        let mut p = 0;
+        next.fill(false);
+        let (mut p, mut any) = (0, false);
         while p < pattern.len() {
             let many = pattern[p..].starts_with(b"**");
-            if at[p] {
-                match pattern[p] {
-                    b'*' if many || byte != b'/' => next[p] = true,
-                    literal if literal == byte => next[p + 1] = true,
-                    _ => {}
-                }
+            let to = match pattern[p] {
+                b'*' if many || byte != b'/' => Some(p),
+                literal if literal == byte => Some(p + 1),
+                _ => None,
+            };
+            if let Some(to) = to.filter(|_| at[p]) {
+                (next[to], any) = (true, true);
             }
             p += 1 + usize::from(many);
         }
-        at = next;
+        if !any {
+            return false;
+        }
+        std::mem::swap(&mut at, &mut next);
         stars(&mut at);
     }
     // What is left of the pattern fits some rest.
-    at.contains(&true)
+    true
 }
 
 /// How much of a pattern is literal: of two patterns that match, the larger is the more specific.
