@@ -246,8 +246,8 @@ fn mistakes_are_125_with_a_suggestion() {
         (&["run", "--hostname=-x-", "x"], "is not a host name"),
         (&["run", "--name", "a/b", "x"], "is not a container's name"),
         (
-            &["run", "--tmpfs", "/x:mode=7777", "x"],
-            "\"mode=7777\" is not built yet",
+            &["run", "--tmpfs", "/x:uid=7", "x"],
+            "\"uid=7\" is not built yet",
         ),
         (&["run", "--env-file", "absent", "x"], "open \"absent\""),
         (&["run", "UPPER"], "run UPPER:"),
