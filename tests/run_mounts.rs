@@ -492,3 +492,73 @@ fn a_closed_folder_on_the_way_is_named_with_its_cure() {
     .complains("hint: pid 1 of a cell has no capability outside: chmod o+x");
     home.clean();
 }
+
+/// Each cure of a refusal, as it is printed: the rule into the policy, the command line instead.
+#[test]
+fn each_cure_cures() {
+    need!("userns", "overlay");
+    let home = home();
+    let policy = home.root().join("config/lazaret/policy.toml");
+    let strict = "version = 1\nextends = \"strict\"\n";
+    let image = Image::toolbox().layout(&home, "img");
+    let elsewhere = home.root().join("elsewhere");
+    std::fs::create_dir_all(elsewhere.join("sub dir")).unwrap();
+    let elsewhere = elsewhere.to_str().unwrap();
+    let mut cases = vec![
+        vec!["-v".to_owned(), "./data:/x".to_owned()],
+        vec!["-v".to_owned(), "./data/f:/x:noexec".to_owned()],
+        vec!["-v".to_owned(), format!("{elsewhere}:/x")],
+        vec!["-v".to_owned(), format!("{elsewhere}:/x:ro")],
+        vec!["-v".to_owned(), format!("{elsewhere}/sub dir:/x")],
+        vec![
+            "--mount".to_owned(),
+            "type=bind,source=./data,target=/x".to_owned(),
+        ],
+    ];
+    if !rustix::process::geteuid().is_root() && support::check("subuids").is_ok() {
+        cases.push(vec!["--userns".to_owned(), "keep-id".to_owned()]);
+    }
+    for flags in cases {
+        std::fs::write(&policy, strict).unwrap();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let refused = run(&home, &image, &flags, &["true"])
+            .exits(125)
+            .complains("refused by policy");
+        let text = refused.err();
+        let rule: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("[[allow]]"))
+            .take(4)
+            .collect();
+        assert_eq!(rule.len(), 4, "{refused}");
+        let rule = rule.join("\n").replace("\"...\"", "\"asked for\"");
+        std::fs::write(&policy, format!("{strict}{rule}\n")).unwrap();
+        run(&home, &image, &flags, &["true"]).ok();
+        // What was not asked for is still refused.
+        run(&home, &image, &["-v", "../home:/x:ro"], &["true"]).exits(125);
+        let Some(other) = text
+            .lines()
+            .find_map(|line| line.strip_prefix("or read only: "))
+        else {
+            assert!(
+                flags[0] == "--userns" || flags[1].contains("elsewhere:/x:ro"),
+                "{refused}"
+            );
+            continue;
+        };
+        std::fs::write(&policy, strict).unwrap();
+        let (cwd, flag) = match other
+            .strip_prefix("run from ")
+            .and_then(|o| o.split_once(" with "))
+        {
+            Some((cwd, flag)) => (cwd.to_owned(), flag),
+            None => (home.path("").to_str().unwrap().to_owned(), other),
+        };
+        let bind = flag.strip_prefix("-v ").unwrap().trim_matches('\'');
+        home.lazaret(["run", "--rm", "-v", bind, &image, "true"])
+            .cwd(cwd)
+            .run()
+            .ok();
+    }
+    home.clean();
+}

@@ -316,7 +316,6 @@ fn cured(
     if place.path.contains('*') && !reason.cure.is_empty() {
         reason.cure = vec!["rename it: a * in a rule stands for any name".to_owned()];
     }
-    let target = words::shown(&ask.target);
     let reading = |outside: &Outside| {
         let place = Place {
             path: place.path,
@@ -325,25 +324,37 @@ fn cured(
         };
         place.ask(policy, subject).is_ok()
     };
+    // -v takes no path with a colon.
+    let flag = |source: &str| match source.contains(':') || ask.target.contains(':') {
+        true => None,
+        false => in_a_shell(&format!("{source}:{}:ro", ask.target)),
+    };
     if place.write && reading(place.outside) {
-        let source = words::shown(&ask.source);
-        reason
-            .cure
-            .push(format!("or read only: -v {source}:{target}:ro"));
+        let line = flag(&ask.source).map(|flag| format!("or read only: -v {flag}"));
+        reason.cure.extend(line);
     } else if let Some((parent, name)) = place.path.rsplit_once('/')
         && !parent.is_empty()
         && reading(&Outside {
             cwd: parent.to_owned(),
             ..place.outside.clone()
         })
+        && let (Some(parent), Some(flag)) = (in_a_shell(parent), flag(&format!("./{name}")))
     {
-        reason.cure.push(format!(
-            "or read only: run from {} with -v ./{}:{target}:ro",
-            words::shown(parent),
-            words::shown(name)
-        ));
+        let line = format!("or read only: run from {parent} with -v {flag}");
+        reason.cure.push(line);
     }
     reason
+}
+
+/// A word as it can be pasted into a shell, whoever named the folder: plain, or in single quotes,
+/// which nothing inside ends.
+fn in_a_shell(word: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/:@+,".contains(&b);
+    if word.bytes().all(plain) {
+        return Some(word.to_owned());
+    }
+    let quotable = |b: u8| (b' '..=b'~').contains(&b) && b != b'\'';
+    word.bytes().all(quotable).then(|| format!("'{word}'"))
 }
 
 /// What no policy can allow: a source that is neither folder nor regular file, or shows the kernel.

@@ -218,6 +218,27 @@ fn cures_are_the_narrowest() {
     assert!(refusal(&strict, "/", "/etc/ssl", true).cure.is_empty());
     let why = refusal(&strict, "/", "/d/*", false);
     assert!(!why.cure.join("\n").contains("[[allow]]"), "{why:?}");
+    // Nothing that somebody else named is run by who pastes a cure.
+    for (name, want) in [
+        ("a b", Some("or read only: -v '/home/ana/src/a b:/x:ro'")),
+        (
+            "$(id)",
+            Some("or read only: -v '/home/ana/src/$(id):/x:ro'"),
+        ),
+        ("a'b", None),
+        ("a:b", None),
+        ("a\nb", None),
+        ("a\u{202e}b", None),
+    ] {
+        let why = refusal(
+            &strict,
+            "/home/ana/src",
+            &format!("/home/ana/src/{name}"),
+            false,
+        );
+        let line = why.cure.iter().find(|line| line.starts_with("or read"));
+        assert_eq!(line.map(String::as_str), want, "{why:?}");
+    }
     // Two refusals of one thing say it once, without a cure that ends at the other.
     let policy = extended("[[allow]]\nmounts = [\"/d/**:ro\"]\nreason = \"r\"\n");
     let request = Request {
