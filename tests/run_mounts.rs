@@ -257,6 +257,15 @@ fn an_images_links_lead_no_mount_astray() {
     run(&home, &image, &flags, &["true"])
         .exits(125)
         .complains("another mount");
+    // One that would silently be put over another.
+    let flags = ["-v", "./data:/run/x:ro", "--tmpfs", "/var/run"];
+    run(&home, &image, &flags, &["true"])
+        .exits(125)
+        .complains("over another mount");
+    let flags = ["-v", "./data:/run/x:ro", "--tmpfs", "/run"];
+    run(&home, &image, &flags, &["cat", "/var/run/x/f"])
+        .ok()
+        .prints("from outside\n");
     // The working folder.
     for dir in ["/nowhere", "/out", "/nowhere/x"] {
         run(&home, &image, &["-w", dir], &["true"])

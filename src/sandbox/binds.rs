@@ -27,9 +27,11 @@ type Done<T = ()> = Result<T, Fault>;
 
 /// What a person is told as it is, without the errno's words.
 pub const PLAIN: &[&str] = &[
-    NO_DEVICE, SWAPPED, GONE, CLOSED, LINKED, DANGLING, TAKEN, OURS, ABSENT, NO_FOLDER, NO_FILE,
+    NO_DEVICE, HIDES, SWAPPED, GONE, CLOSED, LINKED, DANGLING, TAKEN, OURS, ABSENT, NO_FOLDER,
+    NO_FILE,
 ];
 const NO_DEVICE: &str = "it is not the device of that name";
+const HIDES: &str = "the image's links put it over another mount";
 const SWAPPED: &str = "it is not what it was when the policy was asked";
 const GONE: &str = "it is gone";
 pub const CLOSED: &str = "a folder on the way is closed to this user without capabilities";
@@ -73,12 +75,29 @@ pub fn open_source(path: &str, judged: BorrowedFd<'_>) -> Done<OwnedFd> {
 pub struct Ground {
     /// And whether missing places may be made there: never in what is the host's.
     mounts: Vec<(u64, bool)>,
+    /// What the command line mounted, and where.
+    placed: Vec<(u64, String)>,
 }
 
 impl Ground {
     /// A mount is there now.
     pub fn add(&mut self, mount: BorrowedFd<'_>, makes: bool) -> Done {
         self.mounts.push((mount_of(mount)?.0, makes));
+        Ok(())
+    }
+
+    /// A mount that the command line asked for is at `path` now, and those before it are where they
+    /// were: none of them is below a place that another name leads to.
+    fn placed(&mut self, root: BorrowedFd<'_>, mount: BorrowedFd<'_>, path: &str) -> Done {
+        self.placed.push((mount_of(mount)?.0, path.to_owned()));
+        for (id, path) in &self.placed {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let seen = open_below(root, relative(path), flags, IN_ROOT);
+            let seen = seen.ok().map(|place| mount_of(place.as_fd())).transpose()?;
+            if seen != Some((*id, true)) {
+                return Err(plain(Errno::BUSY, HIDES));
+            }
+        }
         Ok(())
     }
 
@@ -187,7 +206,8 @@ pub fn tmpfs(root: BorrowedFd<'_>, ground: &mut Ground, t: &Tmpfs) -> Done {
     attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, t.read_only);
     let mount = new_tmpfs(t.size, t.inodes, t.mode, attributes)?;
     attach(mount.as_fd(), target.as_fd())?;
-    ground.add(mount.as_fd(), !t.read_only)
+    ground.add(mount.as_fd(), !t.read_only)?;
+    ground.placed(root, mount.as_fd(), &t.path)
 }
 
 /// A source, with all that is mounted below it: the kernel would not let a part be uncovered. The
@@ -216,7 +236,8 @@ pub fn bind(
         .fold(MountAttr::NONE, |all, (_, one)| all.and(one));
     mount_setattr(tree.as_fd(), attributes, true).at("mount_setattr a source")?;
     attach(tree.as_fd(), target.as_fd())?;
-    ground.add(tree.as_fd(), false)
+    ground.add(tree.as_fd(), false)?;
+    ground.placed(root, tree.as_fd(), &b.path)
 }
 
 /// A device node of the host in the cell's /dev, where nothing has its name.
