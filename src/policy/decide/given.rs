@@ -1,0 +1,121 @@
+//! What a cell has unasked.
+
+use super::Judge;
+use crate::error::{Error, Kind, Result};
+use crate::policy::devices;
+use crate::policy::grants::{Granted, Network, Origin};
+use crate::policy::parse::{Entry, Key};
+use crate::policy::words;
+
+/// What of a policy is built: other values are refused by name.
+const SYSCALLS: &[&str] = &["default"];
+
+/// What is had unasked, clipped to what every level allows.
+pub(super) struct Given {
+    pub(super) caps: Granted<Vec<String>>,
+    pub(super) syscalls: Granted<String>,
+    pub(super) devices: Granted<Vec<String>>,
+    pub(super) network: Granted<Network>,
+    pub(super) env: Vec<(String, Origin)>,
+}
+
+impl Judge<'_> {
+    pub(super) fn given(&mut self) -> Result<Given> {
+        let mut caps: Option<Granted<Vec<String>>> = None;
+        let mut nodes: Option<Granted<Vec<String>>> = None;
+        let mut syscalls = None;
+        let mut network = None;
+        let mut env: Vec<(String, Origin)> = Vec::new();
+        let policy = self.policy;
+        for rule in policy
+            .giver()
+            .into_iter()
+            .flat_map(|level| level.give(self.subject))
+        {
+            for Entry { key, values, line } in &rule.lists {
+                let at = rule.head.at(*line);
+                for value in values {
+                    // The host's are asked for when they are looked at.
+                    if *key == Key::Devices && devices::own(value).is_none() {
+                        continue;
+                    }
+                    self.ask(*key, value, || {
+                        format!("give {} {} ({at})", key.name(), words::toml(value))
+                    });
+                }
+                let built =
+                    |names: &[&str]| match values.iter().find(|v| !names.contains(&v.as_str())) {
+                        None => Ok(()),
+                        Some(other) => Err(Error::new(
+                            Kind::Unsupported,
+                            format!(
+                                "{at}: {} {} is not built yet",
+                                key.name(),
+                                words::toml(other)
+                            ),
+                        )
+                        .hint(format!("there is {}", names.join(", ")))),
+                    };
+                match key {
+                    Key::Caps => join(&mut caps, values, &at),
+                    Key::Devices => {
+                        // The host's are mounted one by one.
+                        let own: Vec<String> = values
+                            .iter()
+                            .filter_map(|value| devices::own(value).map(str::to_owned))
+                            .collect();
+                        join(&mut nodes, &own, &at);
+                    }
+                    Key::Syscalls => {
+                        built(SYSCALLS)?;
+                        syscalls = values.first().map(|v| Granted {
+                            value: v.clone(),
+                            origin: at,
+                        });
+                    }
+                    Key::Network => {
+                        built(&["none"])?;
+                        network = Some(Granted {
+                            value: Network::None,
+                            origin: at,
+                        });
+                    }
+                    Key::Env => {
+                        env.retain(|(name, _)| !values.contains(name));
+                        env.extend(values.iter().map(|name| (name.clone(), at.clone())));
+                    }
+                    Key::Mounts | Key::Targets | Key::Userns => {}
+                }
+            }
+        }
+        let missing = |what: &str| {
+            Error::new(Kind::Policy, format!("no rule gives {what}")).hint(format!(
+                "a rule of {} is about this image alone and nothing else gives it",
+                policy.user_file
+            ))
+        };
+        Ok(Given {
+            caps: caps.ok_or_else(|| missing("caps"))?,
+            syscalls: syscalls.ok_or_else(|| missing("syscalls"))?,
+            devices: nodes.ok_or_else(|| missing("devices"))?,
+            network: network.ok_or_else(|| missing("network"))?,
+            env,
+        })
+    }
+}
+
+fn join(list: &mut Option<Granted<Vec<String>>>, values: &[String], at: &Origin) {
+    let list = list.get_or_insert_with(|| Granted {
+        value: Vec::new(),
+        origin: at.clone(),
+    });
+    let new: Vec<String> = values
+        .iter()
+        .filter(|v| !list.value.contains(v))
+        .cloned()
+        .collect();
+    if !new.is_empty() {
+        list.value.extend(new);
+        list.origin = at.clone();
+    }
+}

@@ -1,0 +1,194 @@
+//! The second decision: everything a cell gets, each with its origin, or all reasons why not.
+
+mod facts;
+mod given;
+mod limits;
+mod properties;
+mod verify;
+
+use crate::error::Result;
+use crate::policy::command;
+use crate::policy::compose::{Policy, Subject};
+use crate::policy::devices;
+use crate::policy::facts::{HostFacts, ImageFacts};
+use crate::policy::grants::{Downgrade, Granted, Grants, IdMapKind, Origin, Reason, Verdict};
+use crate::policy::mounts;
+use crate::policy::parse::Key;
+use crate::policy::request::Request;
+use crate::policy::userns;
+use crate::policy::words;
+
+/// Decides on a whole request. `Deny` carries all reasons at once. An error is a request that means
+/// nothing (no command, a relative folder), a policy that gives nothing, or one that uses what is
+/// not built yet.
+pub fn decide(
+    policy: &Policy,
+    request: &Request,
+    image: &ImageFacts,
+    host: &HostFacts,
+) -> Result<Verdict> {
+    let subject = Subject::of(&request.image);
+    let as_caller;
+    let request = match &request.user {
+        None if request.keep_id => {
+            let user = Some(format!("{}:{}", host.uid, host.gid));
+            as_caller = Request {
+                user,
+                ..request.clone()
+            };
+            &as_caller
+        }
+        _ => request,
+    };
+    let mut judge = Judge {
+        policy,
+        subject: &subject,
+        host,
+        reasons: Vec::new(),
+        downgrades: Vec::new(),
+    };
+
+    judge.facts(image);
+    let ulimits = judge.ulimits(request);
+    let limits = judge.limits(request, &ulimits)?;
+    judge.properties(request, limits.memory.is_some());
+    let user = command::user(request, image)?;
+    let id_map = judge.id_map(request, &user);
+    let given = judge.given()?;
+    for (name, _) in &request.env {
+        judge.ask(Key::Env, name, || format!("-e {}", words::shown(name)));
+    }
+    let tmpfs = judge.tmpfs(request, &limits)?;
+    let binds = mounts::binds(policy, &subject, request, host, &mut judge.reasons)?;
+    mounts::apart(&binds, &tmpfs)?;
+    let host_devices = devices::devices(policy, &subject, request, host, &mut judge.reasons)?;
+    let mut notes = Vec::new();
+    if !request.keep_id {
+        notes = mounts::strangers(&binds, host);
+    }
+    notes.extend(devices::strangers(&host_devices, host));
+    let verify = judge.verify(request);
+    let env = command::env(request, image, &given.env)?;
+    let argv = command::argv(request, image)?;
+    let workdir = command::workdir(request, image)?;
+    let hostname = command::hostname(request)?;
+    let flag = |on: bool, name: &'static str, otherwise: &'static str| Granted {
+        value: on,
+        origin: if on {
+            Origin::Flag(name)
+        } else {
+            Origin::Always(otherwise)
+        },
+    };
+    let Judge {
+        reasons,
+        downgrades,
+        ..
+    } = judge;
+    if !reasons.is_empty() {
+        return Ok(Verdict::Deny(reasons));
+    }
+    Ok(Verdict::Allow(Box::new(Grants {
+        id_map,
+        network: given.network,
+        caps: given.caps,
+        syscalls: given.syscalls,
+        devices: given.devices,
+        env,
+        argv,
+        workdir,
+        user,
+        hostname,
+        read_only: flag(
+            request.read_only,
+            "--read-only",
+            "a root that can be written",
+        ),
+        ephemeral: flag(request.rm, "--rm", "what is written is kept until rm"),
+        tmp: limits.tmp,
+        tmpfs,
+        binds,
+        host_devices,
+        pids: limits.pids,
+        ulimits,
+        timeout: limits.timeout,
+        verify,
+        tty: request.tty,
+        interactive: request.interactive,
+        downgrades,
+        notes,
+    })))
+}
+
+pub(super) struct Judge<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) subject: &'a Subject,
+    pub(super) host: &'a HostFacts,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) downgrades: Vec<Downgrade>,
+}
+
+impl Judge<'_> {
+    fn id_map(&mut self, request: &Request, user: &Granted<String>) -> Granted<IdMapKind> {
+        if request.keep_id {
+            let origin = match userns::keep_id(self.policy, &request.image, self.host) {
+                Ok(origin) => origin,
+                Err(reason) => {
+                    self.reasons.push(reason);
+                    Origin::Flag("--userns")
+                }
+            };
+            self.downgrades.push(Downgrade {
+                property: "no process inside is the caller".to_owned(),
+                instead: "--userns keep-id: quotas are shared, and so is what only the caller may \
+                          read, should a path ever leak"
+                    .to_owned(),
+                hint: "leave --userns keep-id out".to_owned(),
+            });
+            return Granted {
+                value: IdMapKind::Keep,
+                origin,
+            };
+        }
+        if self.host.subids.is_some() {
+            return Granted {
+                value: IdMapKind::Range,
+                origin: Origin::Always("no id inside is the caller"),
+            };
+        }
+        if !command::is_root(&user.value) {
+            let asked = match &user.origin {
+                Origin::Flag(flag) => format!("{flag} {}", words::shown(&user.value)),
+                _ => format!("an image with USER {}", words::shown(&user.value)),
+            };
+            self.reasons.push(Reason {
+                asked,
+                rule: "one id inside, because no subordinate ids are usable".to_owned(),
+                origin: Origin::Always("ids inside are never more than the caller's own"),
+                why: "the only user inside is root, which is the caller outside".to_owned(),
+                cure: vec![
+                    self.host.no_subids.clone(),
+                    "or run as the one user there is: -u 0".to_owned(),
+                ],
+            });
+        }
+        Granted {
+            value: IdMapKind::Single,
+            origin: Origin::Always("no subordinate ids are usable here"),
+        }
+    }
+
+    /// Asks every level; a refusal is noted.
+    fn ask(&mut self, key: Key, value: &str, asked: impl FnOnce() -> String) -> bool {
+        match self.policy.ask(self.subject, key, value) {
+            Ok(_) => true,
+            Err(refusal) => {
+                self.reasons.push(Reason {
+                    asked: asked(),
+                    ..refusal
+                });
+                false
+            }
+        }
+    }
+}
