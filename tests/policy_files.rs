@@ -90,7 +90,7 @@ fn an_image_that_is_not_trusted_is_not_unpacked() {
     let image = Image::toolbox().layout(&home, "a\u{1b}[31m\"\u{202e}b");
     policy(
         &home,
-        "[[trust]]\nimage = \"oci:**\"\naccept = \"none\"\nreason = \"from nowhere\"\n",
+        "[[trust]]\nimage = \"oci:**\"\naccept = \"reject\"\nreason = \"from nowhere\"\n",
     );
     let refused = home
         .lazaret(["run", "--rm", &image, "true"])

@@ -31,10 +31,10 @@ pub fn admit(
     let mut reasons = Vec::new();
     for level in &policy.levels {
         match level.trust(&subject) {
-            Some(rule) if rule.accept == Accept::None => reasons.push(Reason {
+            Some(rule) if rule.accept == Accept::Reject => reasons.push(Reason {
                 asked: words::shown(&subject.full),
                 rule: format!(
-                    "trust image = {}, accept = \"none\"",
+                    "trust image = {}, accept = \"reject\"",
                     words::toml_array(rule.head.images.iter().map(String::as_str))
                 ),
                 origin: rule.head.at(rule.head.line),
@@ -74,8 +74,8 @@ pub fn admit(
                 .layers
                 .iter()
                 .fold(0u64, |sum, layer| sum.saturating_add(layer.size));
-            if let Some(text) = &rule.facts.max_size
-                && words::parse_size(text, 0).is_some_and(|most| bytes > most)
+            if let Some((most, text)) = &rule.facts.max_size
+                && bytes > *most
             {
                 too_much(
                     "compressed bytes",

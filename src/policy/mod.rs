@@ -18,6 +18,7 @@ mod parse;
 mod pattern;
 pub mod property;
 mod request;
+mod require;
 mod shipped;
 #[cfg(test)]
 mod tests;

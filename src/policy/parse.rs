@@ -4,6 +4,7 @@
 use super::grants::{Origin, VerifyMode};
 use super::limit::{Limit, Unit};
 use super::mounts;
+use super::require::{self, Facts, NoneWord};
 use super::words;
 use crate::error::{Error, Kind, Result};
 use serde::Deserialize;
@@ -98,10 +99,12 @@ pub(super) struct Rule {
 pub(super) enum Accept {
     /// Any that its digests agree with.
     Any,
+    /// Only those that are named by digest.
+    Pinned,
     /// A tag means the digest that it first had here.
     Tofu,
     /// None at all.
-    None,
+    Reject,
 }
 
 /// A `trust`.
@@ -111,24 +114,27 @@ pub(super) struct Trust {
     pub(super) accept: Accept,
 }
 
-/// What is known of an image, at most.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// `facts` as it is written.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FactsText {
-    pub(super) max_layers: Option<u64>,
-    pub(super) max_size: Option<String>,
-    pub(super) max_files: Option<u64>,
-    pub(super) setuid: Option<NoneWord>,
-    pub(super) file_caps: Option<NoneWord>,
-    pub(super) special: Option<NoneWord>,
-    absent: Option<Vec<String>>,
-}
-
-/// The one word that may stand where a fact is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum NoneWord {
-    None,
+struct FactsText {
+    max_layers: Option<u64>,
+    max_size: Option<String>,
+    max_files: Option<u64>,
+    setuid: Option<NoneWord>,
+    file_caps: Option<NoneWord>,
+    special: Option<NoneWord>,
+    world_writable: Option<NoneWord>,
+    #[serde(default)]
+    absent: Vec<String>,
+    #[serde(default)]
+    present: Vec<String>,
+    users: Option<Vec<String>>,
+    #[serde(default)]
+    labels: std::collections::BTreeMap<String, String>,
+    max_age: Option<String>,
+    #[serde(default)]
+    base: Vec<String>,
 }
 
 /// A `require`.
@@ -137,7 +143,7 @@ pub(super) struct Require {
     pub(super) head: Head,
     pub(super) verify: Option<(VerifyMode, usize)>,
     pub(super) limits: Vec<(Limit, usize)>,
-    pub(super) facts: FactsText,
+    pub(super) facts: Facts,
     pub(super) facts_line: usize,
 }
 
@@ -433,8 +439,14 @@ impl Reader<'_> {
         };
         let accept = match rule.accept.into_inner() {
             toml::Value::String(word) if word == "any" => Accept::Any,
+            toml::Value::String(word) if word == "pinned" => Accept::Pinned,
             toml::Value::String(word) if word == "tofu" => Accept::Tofu,
-            toml::Value::String(word) if word == "none" => Accept::None,
+            toml::Value::String(word) if word == "reject" => Accept::Reject,
+            toml::Value::String(word) if word == "none" => {
+                return Err(self
+                    .error(Kind::Malformed, line, "accept = \"none\" means nothing")
+                    .hint("did you mean `reject`?"));
+            }
             toml::Value::Table(table) if table.contains_key("signed") => {
                 return Err(self.error(
                     Kind::Unsupported,
@@ -449,7 +461,7 @@ impl Reader<'_> {
                         line,
                         format!("accept = {other} means nothing"),
                     )
-                    .hint("accept is \"any\", \"tofu\" or \"none\""));
+                    .hint("accept is \"any\", \"pinned\", \"tofu\" or \"reject\""));
             }
         };
         Ok(Some(Trust { head, accept }))
@@ -481,20 +493,10 @@ impl Reader<'_> {
             .facts
             .as_ref()
             .map_or(head.line, |f| self.line(&f.span()));
-        let facts = rule.facts.map(Spanned::into_inner).unwrap_or_default();
-        if facts.absent.is_some() {
-            return Err(self.error(
-                Kind::Unsupported,
-                facts_line,
-                "facts = { absent = [...] } is not built yet",
-            ));
-        }
-        if let Some(size) = &facts.max_size
-            && (size.contains('%') || words::parse_size(size, 0).is_none())
-        {
-            let cause = format!("max_size = {} is no size", words::toml(size));
-            return Err(self.error(Kind::Malformed, facts_line, cause));
-        }
+        let facts = match rule.facts {
+            Some(text) => self.facts(text.into_inner(), facts_line)?,
+            None => Facts::default(),
+        };
         Ok(Some(Require {
             head,
             verify,
@@ -502,6 +504,38 @@ impl Reader<'_> {
             facts,
             facts_line,
         }))
+    }
+
+    fn facts(&self, text: FactsText, line: usize) -> Result<Facts> {
+        type Read<R> = std::result::Result<Vec<R>, String>;
+        fn each<R>(texts: Vec<String>, read: fn(&str) -> Option<R>) -> Read<R> {
+            texts
+                .into_iter()
+                .map(|text| read(&text).ok_or(text))
+                .collect()
+        }
+        let bad = |key: &str, text: &str, what: &str| {
+            let cause = format!("{key} = {} is no {what}", words::toml(text));
+            self.error(Kind::Malformed, line, cause)
+        };
+        let path = |text: &str| require::is_path(text).then(|| text.to_owned());
+        let size = each(text.max_size.into_iter().collect(), require::size);
+        let age = each(text.max_age.into_iter().collect(), require::age);
+        Ok(Facts {
+            max_layers: text.max_layers,
+            max_size: size.map_err(|t| bad("max_size", &t, "size"))?.pop(),
+            max_files: text.max_files,
+            setuid: text.setuid,
+            file_caps: text.file_caps,
+            special: text.special,
+            world_writable: text.world_writable,
+            absent: each(text.absent, path).map_err(|t| bad("absent", &t, "path"))?,
+            present: each(text.present, path).map_err(|t| bad("present", &t, "path"))?,
+            users: text.users,
+            labels: text.labels.into_iter().collect(),
+            max_age: age.map_err(|t| bad("max_age", &t, "time"))?.pop(),
+            base: each(text.base, require::base).map_err(|t| bad("base", &t, "diff id"))?,
+        })
     }
 
     fn give(&self, rule: Spanned<GiveText>) -> Result<Option<Rule>> {

@@ -7,7 +7,8 @@
 
 use super::grants::VerifyMode;
 use super::limit::Limit;
-use super::parse::{Accept, Entry, FactsText, Head, Key, NoneWord, Parsed, Require, Rule, Trust};
+use super::parse::{Accept, Entry, Head, Key, Parsed, Require, Rule, Trust};
+use super::require::{self, Facts, NoneWord};
 use crate::error::{Error, Kind, Result};
 use std::rc::Rc;
 
@@ -39,10 +40,11 @@ const KEYS: [Key; 8] = [
     Key::Env,
     Key::Userns,
 ];
-const ACCEPTS: [(&str, Accept); 3] = [
+const ACCEPTS: [(&str, Accept); 4] = [
     ("any", Accept::Any),
+    ("pinned", Accept::Pinned),
     ("tofu", Accept::Tofu),
-    ("none", Accept::None),
+    ("reject", Accept::Reject),
 ];
 const MODES: [(&str, VerifyMode); 2] = [("stat", VerifyMode::Stat), ("full", VerifyMode::Full)];
 
@@ -88,14 +90,14 @@ fn decode(name: &str, lines: &str) -> Option<Parsed> {
         match word {
             "trust" => parsed.trust.push(Trust {
                 head,
-                accept: Accept::None,
+                accept: Accept::Reject,
             }),
             "require" => parsed.require.push(Require {
                 facts_line: head.line,
                 head,
                 verify: None,
                 limits: Vec::new(),
-                facts: FactsText::default(),
+                facts: Facts::default(),
             }),
             "give" => parsed.give.push(rule("give", head)),
             "allow" => parsed.allow.push(rule("allow", head)),
@@ -155,15 +157,35 @@ fn required<'a>(
         return Some(());
     }
     rule.facts_line = line;
-    let value = values.next()?;
+    let facts = &mut rule.facts;
+    let texts: Vec<String> = values.map(str::to_owned).collect();
     match key {
-        "max_layers" => rule.facts.max_layers = Some(value.parse().ok()?),
-        "max_files" => rule.facts.max_files = Some(value.parse().ok()?),
-        "max_size" => rule.facts.max_size = Some(value.to_owned()),
-        "setuid" => rule.facts.setuid = Some(NoneWord::None),
-        "file_caps" => rule.facts.file_caps = Some(NoneWord::None),
-        "special" => rule.facts.special = Some(NoneWord::None),
-        _ => return None,
+        "absent" => facts.absent = texts,
+        "present" => facts.present = texts,
+        "users" => facts.users = Some(texts),
+        "label" => facts
+            .labels
+            .push((texts.first()?.clone(), texts.get(1)?.clone())),
+        "base" => {
+            facts.base = texts
+                .iter()
+                .map(|t| require::base(t))
+                .collect::<Option<_>>()?
+        }
+        _ => {
+            let value = texts.first()?;
+            match key {
+                "max_layers" => facts.max_layers = Some(value.parse().ok()?),
+                "max_files" => facts.max_files = Some(value.parse().ok()?),
+                "max_size" => facts.max_size = Some(require::size(value)?),
+                "max_age" => facts.max_age = Some(require::age(value)?),
+                "setuid" => facts.setuid = Some(NoneWord::None),
+                "file_caps" => facts.file_caps = Some(NoneWord::None),
+                "special" => facts.special = Some(NoneWord::None),
+                "world_writable" => facts.world_writable = Some(NoneWord::None),
+                _ => return None,
+            }
+        }
     }
     Some(())
 }
@@ -216,13 +238,32 @@ mod tests {
             for (key, value) in [
                 ("max_layers", facts.max_layers.map(|n| n.to_string())),
                 ("max_files", facts.max_files.map(|n| n.to_string())),
-                ("max_size", facts.max_size.clone()),
+                ("max_size", facts.max_size.clone().map(|(_, text)| text)),
+                ("max_age", facts.max_age.clone().map(|(_, text)| text)),
                 ("setuid", none(facts.setuid)),
                 ("file_caps", none(facts.file_caps)),
                 ("special", none(facts.special)),
+                ("world_writable", none(facts.world_writable)),
             ] {
                 if let Some(value) = value {
                     line(entry(key, rule.facts_line, vec![value]));
+                }
+            }
+            if let Some(users) = &facts.users {
+                line(entry("users", rule.facts_line, users.clone()));
+            }
+            for (key, value) in &facts.labels {
+                let label = vec![key.clone(), value.clone()];
+                line(entry("label", rule.facts_line, label));
+            }
+            let base = facts.base.iter().map(ToString::to_string).collect();
+            for (key, values) in [
+                ("absent", facts.absent.clone()),
+                ("present", facts.present.clone()),
+                ("base", base),
+            ] {
+                if !values.is_empty() {
+                    line(entry(key, rule.facts_line, values));
                 }
             }
         }
@@ -271,9 +312,11 @@ mod tests {
     #[test]
     fn every_kind_of_rule_survives() {
         let source = "version = 1\n\
-            [[trust]]\nimage = [\"a\", \"b/**\"]\naccept = \"none\"\nreason = \"r 1\"\n\
+            [[trust]]\nimage = [\"a\", \"b/**\"]\naccept = \"reject\"\nreason = \"r 1\"\n\
             [[require]]\nimage = \"x\"\nverify = \"full\"\nlimits = [\"pids\", \"memory\"]\n\
-            facts = { max_layers = 1, max_files = 2, max_size = \"3k\", setuid = \"none\", file_caps = \"none\", special = \"none\" }\nreason = \"r\"\n\
+            facts = { max_layers = 1, max_files = 2, max_size = \"3k\", setuid = \"none\", file_caps = \"none\", special = \"none\", \
+            world_writable = \"none\", absent = [\"/a\", \"/b/**\"], present = [\"**/c\"], users = [], labels = { x = \"*\", \"y.z\" = \"1\" }, max_age = \"9d\", \
+            base = [\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"] }\nreason = \"r\"\n\
             [[give]]\ncaps = []\nsyscalls = \"default\"\nenv = [\"A\", \"\"]\nlimits = { pids = 1, timeout = \"1m\" }\nreason = \"r\"\n\
             [[allow]]\nmounts = [\"./x y:ro\"]\nlimits = { tmp = \"1%\", memory = \"1M\" }\nreason = \"r\"\n\
             [[deny]]\nimage = \"y\"\ntargets = [\"/\"]\ndevices = [\"*\"]\nnetwork = [\"host\"]\nreason = \"r\"\n";

@@ -4,7 +4,7 @@ use super::Judge;
 use crate::image::quote::listed;
 use crate::policy::facts::ImageFacts;
 use crate::policy::grants::Reason;
-use crate::policy::parse::NoneWord;
+use crate::policy::require::NoneWord;
 use crate::policy::words;
 
 impl Judge<'_> {
@@ -24,7 +24,7 @@ impl Judge<'_> {
                         cure: cure.clone(),
                     });
                 };
-                let size = facts.max_size.as_deref();
+                let size = facts.max_size.as_ref();
                 for (key, what, is, most, written) in [
                     ("max_layers", "layers", image.layers, facts.max_layers, None),
                     ("max_files", "files", image.files, facts.max_files, None),
@@ -32,8 +32,8 @@ impl Judge<'_> {
                         "max_size",
                         "bytes",
                         image.size,
-                        size.and_then(|s| words::parse_size(s, 0)),
-                        size,
+                        size.map(|(most, _)| *most),
+                        size.map(|(_, text)| text.as_str()),
                     ),
                 ] {
                     if let Some(most) = most

@@ -43,7 +43,7 @@ fn what_comes_in() {
     };
     assert_eq!(why.len(), 2, "{why:?}");
     let policy = extended(
-        "[[trust]]\nimage = \"docker.io/**\"\naccept = \"none\"\nreason = \"not from there\"\n\
+        "[[trust]]\nimage = \"docker.io/**\"\naccept = \"reject\"\nreason = \"not from there\"\n\
          [[trust]]\nimage = \"docker.io/library/redis\"\naccept = \"tofu\"\nreason = \"but this one\"",
     );
     assert_eq!(
@@ -127,13 +127,18 @@ fn files_that_are_not_understood() {
             "tofu",
         ),
         (
+            "[[trust]]\nimage = \"x\"\naccept = \"none\"\nreason = \"r\"",
+            "means nothing",
+            "did you mean `reject`?",
+        ),
+        (
             "[[trust]]\nimage = []\naccept = \"any\"\nreason = \"r\"",
             "no image at all",
             "",
         ),
         (
             "[[require]]\nfacts = { absent = [\"x\"] }\nreason = \"r\"",
-            "not built yet",
+            "absent = \"x\" is no path",
             "",
         ),
         (
