@@ -181,7 +181,7 @@ fn a_file_that_cannot_be_trusted_stops_everything() {
     run("no regular file");
     std::fs::remove_dir(&file).unwrap();
     for (rules, word) in [
-        ("[[allow]]\nenv = [\"A\"]\n", "missing field `reason`"),
+        ("[[allow]]\nenv = [\"A\"]\n", "a rule without a reason"),
         (
             "[[denny]]\nenv = [\"A\"]\nreason = \"r\"\n",
             "did you mean `deny`?",

@@ -213,6 +213,9 @@ pub struct RunArgs {
     /// Ask for a stricter check of the unpacked layers than the policy's
     #[arg(long, value_name = "stat|full", hide_possible_values = true)]
     pub verify: Option<VerifyArg>,
+    /// Use this profile of the policy: strict, compat, or one of your own
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Print every step and where it comes from, and do none
     #[arg(long)]
     pub dry_run: bool,

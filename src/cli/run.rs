@@ -72,6 +72,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             .as_deref()
             .map(values::container_name)
             .transpose()?,
+        profile: args.profile,
         dry_run: args.dry_run,
         timings: args.timings,
         format: args.format.unwrap_or(FormatArg::Text).into(),

@@ -25,7 +25,7 @@ pub fn load(request: &LoadRequest) -> Result<u8> {
     let store = place::open_store()?;
     let host = place::host(Some(&store))?;
     let map = place::map_of(&host);
-    let policy = crate::host::policy()?;
+    let policy = crate::host::policy(None)?.policy;
     let platform = Platform::native();
     let mut loader = Loader {
         store: &store,

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub struct RunRequest {
     /// What the policy decides on.
     pub request: policy::Request,
+    /// `--profile`: what the user's level of the policy extends instead.
+    pub profile: Option<String>,
     /// `--name`; docker's grammar is checked.
     pub name: Option<String>,
     /// `--dry-run`: print the plan and stop.

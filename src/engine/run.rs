@@ -4,6 +4,7 @@ use super::{RunRequest, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
+use crate::host::InForce;
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
     Admit, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit,
@@ -52,7 +53,10 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     clock.stage("look at the machine");
     let image = source::resolve(&asked.image, &store, &own)?;
     clock.stage("verify manifest and config");
-    let policy = crate::host::policy()?;
+    let InForce { policy, notes } = crate::host::policy(request.profile.as_deref())?;
+    for note in &notes {
+        report::note(note);
+    }
     clock.stage("read the policy");
     if let Admit::Deny(reasons) = admit(&policy, &asked.image, &image.manifest, &image.config) {
         return Err(refused(reasons));

@@ -10,11 +10,13 @@ mod files;
 mod ids;
 mod outside;
 mod policy_files;
+mod project;
 
 pub use doctor::{Checkup, Line, Problem, Snapshot, Status, doctor, why_no_cell};
 pub use ids::pick_range;
 pub use outside::outside;
-pub use policy_files::{policy, policy_from};
+pub use policy_files::{InForce, Places, Text, policy, policy_from, today};
+pub use project::{ProjectFile, TrustRecord};
 
 use crate::error::{Error, Kind, Result};
 use crate::policy::{HostFacts, Outside, SubIds, Which};

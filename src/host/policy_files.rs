@@ -1,7 +1,8 @@
 //! The policy files of this machine: found, checked for their owner, read and put together.
 
+use super::project;
 use crate::error::{Error, Kind, Result};
-use crate::policy::{MAX_FILE, Policy, PolicyFile};
+use crate::policy::{Composed, MAX_FILE, Policy, PolicyFile, Sources, Wanted};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -10,45 +11,160 @@ use std::path::{Path, PathBuf};
 
 const SYSTEM: &str = "/etc/lazaret/policy.toml";
 
-/// The policy in force: what is built in, /etc/lazaret/policy.toml, and the caller's own
-/// `$XDG_CONFIG_HOME/lazaret/policy.toml` (`~/.config/lazaret/policy.toml`).
-///
-/// Errors: a file that is there and cannot be read, is somebody else's, can be written by others,
-/// is a link, or is not understood. A file that is there is never passed over.
-pub fn policy() -> Result<Policy> {
-    policy_from(Path::new(SYSTEM), user_file().as_deref())
+/// The policy in force and what a person should know of where it comes from.
+#[derive(Debug)]
+pub struct InForce {
+    /// The policy.
+    pub policy: Policy,
+    /// A line each: a project's file that is not used.
+    pub notes: Vec<String>,
 }
 
-/// As [`policy`], with the places given; the user's is `None` where nobody has a home.
-pub fn policy_from(system: &Path, user: Option<&Path>) -> Result<Policy> {
+/// Where policies lie.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The administrator's file.
+    pub system: PathBuf,
+    /// The caller's own; `None` where nobody has a home.
+    pub user: Option<PathBuf>,
+    /// The folder from where a project's file is looked for, upward; `None`: nowhere.
+    pub project: Option<PathBuf>,
+}
+
+impl Places {
+    /// Those of this process: /etc/lazaret, `$XDG_CONFIG_HOME/lazaret` or `~/.config/lazaret`, and
+    /// the current folder.
+    pub fn own() -> Self {
+        Self {
+            system: SYSTEM.into(),
+            user: user_file(),
+            project: std::env::current_dir().ok(),
+        }
+    }
+}
+
+/// The policy in force: what is built in, /etc/lazaret/policy.toml, the caller's own
+/// `$XDG_CONFIG_HOME/lazaret/policy.toml` (`~/.config/lazaret/policy.toml`), and the `lazaret.toml`
+/// of the project around the current folder, if the caller has trusted it. `profile` is what the
+/// caller's level extends instead of what its file says.
+///
+/// # Errors
+/// A file that is there and cannot be read, is somebody else's, can be written by others, is a
+/// link, or is not understood; a trusted project's file that is another by now. A file that is
+/// there is never passed over.
+pub fn policy(profile: Option<&str>) -> Result<InForce> {
+    policy_from(&Places::own(), profile)
+}
+
+/// As [`policy`], with the places given.
+///
+/// # Errors
+/// As [`policy`].
+pub fn policy_from(places: &Places, profile: Option<&str>) -> Result<InForce> {
     let uid = rustix::process::geteuid().as_raw();
-    let system_text = read(system, 0)?;
-    let user_text = user.map(|path| read(path, uid)).transpose()?.flatten();
-    let (system_name, user_name) = (
-        system.to_string_lossy(),
-        user.map_or("your policy.toml".into(), Path::to_string_lossy),
-    );
-    let system_file = system_text.as_ref().map(|bytes| PolicyFile {
-        name: &system_name,
-        bytes,
-        builtin: false,
-    });
-    let user_file = user_text.as_ref().map(|bytes| PolicyFile {
-        name: &user_name,
-        bytes,
-        builtin: false,
-    });
+    let system = Text::read(&places.system, 0)?;
+    let user = match &places.user {
+        Some(path) => Text::read(path, uid)?,
+        None => None,
+    };
+    let user_name = match &places.user {
+        Some(path) => path.to_string_lossy().into_owned(),
+        None => "your policy.toml".to_owned(),
+    };
+    let (project, notes) = match &places.project {
+        Some(from) => project::trusted(from, places.user.as_deref())?,
+        None => (None, Vec::new()),
+    };
     // Only rules of files end.
-    let today = match (&system_file, &user_file) {
-        (None, None) => (1970, 1, 1),
+    let today = match (&system, &user, &project, profile) {
+        (None, None, None, None) => (1970, 1, 1),
         _ => today(),
     };
-    Policy::compose(system_file.as_ref(), user_file.as_ref(), &user_name, today)
+    let mut profiles: Vec<(Wanted, Text)> = Vec::new();
+    loop {
+        let read: Vec<_> = profiles
+            .iter()
+            .map(|(w, t)| (w.clone(), t.file()))
+            .collect();
+        let sources = Sources {
+            system: system.as_ref().map(Text::file),
+            user: user.as_ref().map(Text::file),
+            project: project.as_ref().map(Text::file),
+            profile,
+            profiles: &read,
+            user_file: &user_name,
+            today,
+        };
+        let wanted = match Policy::compose(&sources)? {
+            Composed::Policy(policy) => return Ok(InForce { policy, notes }),
+            Composed::Needs(wanted) => wanted,
+        };
+        // Each is read once; a circle is an error of compose.
+        let (beside, owner) = match wanted.system {
+            true => (Some(&places.system), 0),
+            false => (places.user.as_ref(), uid),
+        };
+        let path = beside.and_then(|file| file.parent()).map(|folder| {
+            folder
+                .join("profiles")
+                .join(format!("{}.toml", wanted.name))
+        });
+        let text = match &path {
+            Some(path) => Text::read(path, owner)?,
+            None => None,
+        };
+        profiles.push((wanted.clone(), text.ok_or_else(|| wanted.not_there())?));
+    }
+}
+
+/// A policy file's name and bytes.
+#[derive(Debug)]
+pub struct Text {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Text {
+    /// What a policy is put together from.
+    pub fn file(&self) -> PolicyFile<'_> {
+        PolicyFile {
+            name: &self.name,
+            bytes: &self.bytes,
+            builtin: false,
+        }
+    }
+
+    /// The policy file at `path`, that only `owner` and root can have written; `None` if there is
+    /// none.
+    pub(super) fn read(path: &Path, owner: u32) -> Result<Option<Self>> {
+        let bytes = read(path, Some(owner))?;
+        Ok(bytes.map(|bytes| Self {
+            name: path.to_string_lossy().into_owned(),
+            bytes,
+        }))
+    }
+
+    /// Any file, whoever may write it: to be looked at, not to be obeyed.
+    ///
+    /// # Errors
+    /// It is not there, cannot be read, or is no regular file.
+    pub fn any(path: &Path) -> Result<Self> {
+        let bytes = read(path, None)?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!("there is no file {}", path.display()),
+            )
+        })?;
+        Ok(Self {
+            name: path.to_string_lossy().into_owned(),
+            bytes,
+        })
+    }
 }
 
 /// Where the caller's policy file is or would be. Relative values do not count (XDG base directory
 /// specification).
-fn user_file() -> Option<PathBuf> {
+pub(super) fn user_file() -> Option<PathBuf> {
     let absolute = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -68,9 +184,17 @@ pub(super) fn system_folder() -> Option<PathBuf> {
     Path::new(SYSTEM).parent().map(Path::to_owned)
 }
 
-/// The bytes of a policy file that only `owner` and root can have written; `None` if there is none.
-fn read(path: &Path, owner: u32) -> Result<Option<Vec<u8>>> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+/// The bytes of a policy file that only `owner`, if one is named, and root can have written; `None`
+/// if there is none.
+fn read(path: &Path, owner: Option<u32>) -> Result<Option<Vec<u8>>> {
+    // A file in the current folder is named without it.
+    let folder = path
+        .parent()
+        .map(|folder| match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        });
+    let (Some(folder), Some(name)) = (folder, path.file_name()) else {
         return Err(Error::new(
             Kind::Usage,
             format!("{} is no file", path.display()),
@@ -109,8 +233,10 @@ fn read(path: &Path, owner: u32) -> Result<Option<Vec<u8>>> {
             format!("policy {} is no regular file", path.display()),
         ));
     }
-    only_of(folder, &of_folder, owner)?;
-    only_of(path, &of_file, owner)?;
+    if let Some(owner) = owner {
+        only_of(folder, &of_folder, owner)?;
+        only_of(path, &of_file, owner)?;
+    }
     // One byte more than may be: the parser says that it is too much.
     let mut bytes = Vec::with_capacity(4096);
     file.take(MAX_FILE as u64 + 1)
@@ -145,7 +271,7 @@ fn only_of(path: &Path, stat: &Stat, owner: u32) -> Result<()> {
 }
 
 /// Today in UTC: year, month, day.
-fn today() -> (u16, u8, u8) {
+pub fn today() -> (u16, u8, u8) {
     let date = jiff::tz::Offset::UTC
         .to_datetime(jiff::Timestamp::now())
         .date();
@@ -184,7 +310,7 @@ mod tests {
         }
 
         fn cause(&self) -> String {
-            policy_from(Path::new("/nonexistent/policy.toml"), Some(&self.file()))
+            policy_from(&places(Some(&self.file())), None)
                 .unwrap_err()
                 .cause
         }
@@ -196,16 +322,23 @@ mod tests {
         }
     }
 
+    fn places(user: Option<&Path>) -> Places {
+        Places {
+            system: "/nonexistent/policy.toml".into(),
+            user: user.map(Path::to_owned),
+            project: None,
+        }
+    }
+
     const GOOD: &str = "version = 1\nextends = \"strict\"\n";
 
     #[test]
     fn a_file_that_is_there_counts() {
-        let none = Path::new("/nonexistent/policy.toml");
-        policy_from(none, None).unwrap();
+        policy_from(&places(None), None).unwrap();
         let folder = Folder::new("counts");
-        policy_from(none, Some(&folder.file())).unwrap();
+        policy_from(&places(Some(&folder.file())), None).unwrap();
         folder.write(GOOD, 0o644);
-        policy_from(none, Some(&folder.file())).unwrap();
+        policy_from(&places(Some(&folder.file())), None).unwrap();
         folder.write("version = 1\n", 0o644);
         assert!(folder.cause().contains("extends"));
         folder.write(&" ".repeat(MAX_FILE + 1), 0o644);
@@ -227,7 +360,7 @@ mod tests {
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(folder.cause().contains("others may write"));
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
-        policy_from(Path::new("/nonexistent/p"), Some(&folder.file())).unwrap();
+        policy_from(&places(Some(&folder.file())), None).unwrap();
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(folder.file(), Some(4321), None).unwrap();
             assert!(folder.cause().contains("belongs to user 4321"));
@@ -263,7 +396,7 @@ mod tests {
 
     #[test]
     fn days() {
-        let (year, month, day) = today();
+        let (year, month, day) = super::today();
         assert!(year >= 2025 && (1..=12).contains(&month) && (1..=31).contains(&day));
     }
 }

@@ -15,4 +15,4 @@ pub use descriptor::{Compression, Descriptor, LayerMedia, MAX_DOCUMENT, MediaKin
 pub use digest::{DiffId, Digest, Hasher, LayerId};
 pub use manifest::{Index, MAX_LAYERS, Manifest};
 pub use platform::Platform;
-pub use reference::{ImageName, Reference};
+pub use reference::{ImageName, Reference, is_transport};

@@ -332,7 +332,8 @@ impl fmt::Display for Reference {
     }
 }
 
-fn is_transport(word: &str) -> bool {
+/// Whether a word before a colon names a transport, and never a registry: `oci`, `docker-archive`.
+pub fn is_transport(word: &str) -> bool {
     matches!(word, "builtin" | "oci" | "oci-archive" | "docker-archive")
         || FOREIGN.iter().any(|(name, _)| *name == word)
 }

@@ -28,6 +28,7 @@ pub fn admit(
     _config: &ImageConfig,
 ) -> Admit {
     let subject = Subject::of(name);
+    let policy = &policy.about(&subject);
     let mut reasons = Vec::new();
     for level in &policy.levels {
         match level.trust(&subject) {

@@ -5,10 +5,11 @@ use super::grants::{Origin, Reason};
 use super::limit::{Limit, Unit};
 use super::parse::{self, Day, Entry, Head, Key, Parsed, PolicyFile, Require, Rule, Trust};
 use super::pattern::{matches, specificity};
-use super::shipped::{NEVER, STRICT};
+use super::shipped::{self, NEVER};
 use super::words;
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageName;
+use std::rc::Rc;
 
 /// Who set a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,21 +20,65 @@ pub(super) enum Whose {
     System,
     /// The user's, or `strict` where there is none.
     User,
+    /// The file of a project that the user has trusted.
+    Project,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Level {
     pub(super) whose: Whose,
+    /// The level's own file.
+    pub(super) file: Rc<str>,
     pub(super) rules: Parsed,
 }
 
-/// The policy that is in force: what is built in, the administrator's file and the user's.
+/// The policy that is in force: what is built in, the administrator's file, the user's and the
+/// project's.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Outermost first; the last one is the user's, which gives.
+    /// Outermost first.
     pub(super) levels: Vec<Level>,
     /// The user's policy file, there or not: where a cure goes.
     pub(super) user_file: String,
+}
+
+/// What a policy is put together from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// /etc/lazaret/policy.toml, where it exists.
+    pub system: Option<PolicyFile<'a>>,
+    /// The user's file, where it exists; without one the level is `strict`.
+    pub user: Option<PolicyFile<'a>>,
+    /// The project's file, where there is one that the user has trusted.
+    pub project: Option<PolicyFile<'a>>,
+    /// `--profile`: what the user's level extends instead of what its file says.
+    pub profile: Option<&'a str>,
+    /// Profiles beside a policy file that were asked for ([`Composed::Needs`]).
+    pub profiles: &'a [(Wanted, PolicyFile<'a>)],
+    /// Where the user's file is or would be.
+    pub user_file: &'a str,
+    /// (year, month, day), UTC, for rules that end.
+    pub today: Day,
+}
+
+/// A profile that is not built in: `profiles/NAME.toml` beside a policy file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Beside the administrator's file; else beside the user's.
+    pub system: bool,
+    /// Its name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Who extends it: a file, or `--profile`.
+    pub said_by: String,
+}
+
+/// A policy, or what must be read first.
+#[derive(Debug)]
+pub enum Composed {
+    /// All is there.
+    Policy(Policy),
+    /// A file extends this profile: look for it, and try again with it among the sources.
+    Needs(Wanted),
 }
 
 /// The image as rules see it: as named in full, and without tag and digest.
@@ -70,6 +115,9 @@ impl Subject {
     }
 }
 
+/// Level, nearness of the file, specificity: the larger counts.
+pub(super) type Weight = (u8, u8, usize);
+
 /// What a level says to something that is asked.
 pub(super) enum Answer<'a> {
     Yes(Origin),
@@ -81,35 +129,27 @@ pub(super) enum Answer<'a> {
 
 impl Level {
     pub(super) fn trust(&self, subject: &Subject) -> Option<&Trust> {
-        // Of equally specific ones the last, which is the file's own and not what it extends.
+        // Of equally specific ones the strictest, in whatever order they stand.
         self.rules
             .trust
             .iter()
             .filter_map(|rule| Some((subject.fits(&rule.head.images)?, rule)))
-            .max_by_key(|(specificity, _)| *specificity)
-            .map(|(_, rule)| rule)
+            .max_by_key(|(specificity, rule)| (*specificity, rule.accept))
+            .map(|(_, rule)| &**rule)
     }
 
     pub(super) fn require<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Require> {
         self.rules
             .require
             .iter()
-            .filter(|rule| subject.is_of(&rule.head))
-    }
-
-    pub(super) fn give<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Rule> {
-        self.rules
-            .give
-            .iter()
+            .map(|rule| &**rule)
             .filter(|rule| subject.is_of(&rule.head))
     }
 
     fn ceiling<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Rule> {
-        self.rules
-            .allow
-            .iter()
-            .chain(&self.rules.give)
-            .filter(|rule| subject.is_of(&rule.head))
+        let rules = self.rules.allow.iter().chain(&self.rules.give);
+        let rules = rules.map(|rule| &**rule);
+        rules.filter(|rule| subject.is_of(&rule.head))
     }
 
     /// Whether this level lets something be had: `denied` and `allowed` say which patterns speak of
@@ -145,7 +185,7 @@ impl Level {
             }
             if nearest.is_none() {
                 let entry = rule.lists.iter().find(|entry| entry.key == key);
-                nearest = entry.map(|entry| (rule, entry));
+                nearest = entry.map(|entry| (&**rule, entry));
             }
         }
         Answer::NotAllowed(nearest)
@@ -178,46 +218,95 @@ pub(super) fn amount(limit: Limit, entry: &Entry<Limit>, whole: u64) -> Option<u
 }
 
 impl Policy {
-    /// Puts the policy together. `system` is /etc/lazaret/policy.toml where it exists, `user` the
-    /// user's file; `user_file` says where that is or would be. A missing user's file means
-    /// `strict`. `today` is (year, month, day), UTC, for rules that end.
+    /// Puts the policy together.
     ///
-    /// Errors: a file that is not understood or uses what is not built yet, by name and line.
-    pub fn compose(
-        system: Option<&PolicyFile<'_>>,
-        user: Option<&PolicyFile<'_>>,
-        user_file: &str,
-        today: Day,
-    ) -> Result<Self> {
-        let never = Level {
+    /// # Errors
+    /// A file that is not understood or uses what is not built yet, by name and line; one that
+    /// extends what is not there, or itself.
+    pub fn compose(sources: &Sources<'_>) -> Result<Composed> {
+        let mut levels = vec![Level {
             whose: Whose::BuiltIn,
+            file: NEVER.file.into(),
             rules: NEVER.rules()?,
-        };
-        let mut levels = vec![never];
-        if let Some(file) = system {
-            levels.push(level(Whose::System, file, today)?);
+        }];
+        let own = [
+            (Whose::System, sources.system),
+            (Whose::User, sources.user),
+            (Whose::Project, sources.project),
+        ];
+        for (whose, file) in own {
+            if file.is_none() && whose != Whose::User {
+                continue;
+            }
+            match level(whose, file.as_ref(), sources)? {
+                Ok(level) => levels.push(level),
+                Err(wanted) => return Ok(Composed::Needs(wanted)),
+            }
         }
-        levels.push(match user {
-            Some(file) => level(Whose::User, file, today)?,
-            None => Level {
-                whose: Whose::User,
-                rules: STRICT.rules()?,
-            },
-        });
-        Ok(Self {
+        Ok(Composed::Policy(Self {
             levels,
-            user_file: user_file.to_owned(),
-        })
+            user_file: sources.user_file.to_owned(),
+        }))
     }
 
     /// `strict` alone, as it stands on a machine without policy files.
     pub fn strict() -> Result<Self> {
-        Self::compose(None, None, "~/.config/lazaret/policy.toml", (1970, 1, 1))
+        let sources = Sources {
+            user_file: "~/.config/lazaret/policy.toml",
+            today: (1970, 1, 1),
+            ..Sources::default()
+        };
+        match Self::compose(&sources)? {
+            Composed::Policy(policy) => Ok(policy),
+            Composed::Needs(wanted) => Err(wanted.not_there()),
+        }
     }
 
-    /// The level that gives: the user's.
-    pub(super) fn giver(&self) -> Option<&Level> {
-        self.levels.last()
+    /// The rules that are about one image, and no others: what the rest of a decision looks at.
+    pub(super) fn about(&self, subject: &Subject) -> Self {
+        fn of<'r, T: 'r>(
+            rules: &'r [Rc<T>],
+            subject: &Subject,
+            head: fn(&T) -> &Head,
+        ) -> Vec<Rc<T>> {
+            let rules = rules.iter();
+            let rules = rules.filter(|rule| subject.is_of(head(rule)));
+            rules.map(Rc::clone).collect()
+        }
+        let levels = self.levels.iter().map(|level| Level {
+            whose: level.whose,
+            file: Rc::clone(&level.file),
+            rules: Parsed {
+                extends: None,
+                trust: of(&level.rules.trust, subject, |rule| &rule.head),
+                require: of(&level.rules.require, subject, |rule| &rule.head),
+                give: of(&level.rules.give, subject, |rule| &rule.head),
+                allow: of(&level.rules.allow, subject, |rule| &rule.head),
+                deny: of(&level.rules.deny, subject, |rule| &rule.head),
+                ended: Vec::new(),
+            },
+        });
+        Self {
+            levels: levels.collect(),
+            user_file: self.user_file.clone(),
+        }
+    }
+
+    /// The rules that give something, the weightiest last: a project's before the user's, a file's
+    /// own before those that it extends, those for fewer images before those for more. The order in
+    /// a file means nothing, so equal weights are told.
+    pub(super) fn gives<'a>(&'a self, subject: &'a Subject) -> Vec<(Weight, &'a Rule)> {
+        let giving = |level: &&Level| matches!(level.whose, Whose::User | Whose::Project);
+        let levels = self.levels.iter().filter(giving).zip(0u8..);
+        let mut rules: Vec<(Weight, &Rule)> = levels
+            .flat_map(|(level, at)| level.rules.give.iter().map(move |rule| (at, rule)))
+            .filter_map(|(at, rule)| {
+                let specificity = subject.fits(&rule.head.images)?;
+                Some(((at, u8::MAX - rule.head.depth, specificity), &**rule))
+            })
+            .collect();
+        rules.sort_by_key(|(weight, _)| *weight);
+        rules
     }
 
     /// Asks all levels, the outermost first; the origin is the innermost level's. A refusal's
@@ -270,6 +359,12 @@ impl Policy {
         Ok(origin)
     }
 
+    /// The project's file, where there is one.
+    fn project_file(&self) -> &str {
+        let project = self.levels.iter().find(|l| l.whose == Whose::Project);
+        project.map_or("lazaret.toml", |level| &level.file)
+    }
+
     fn not_allowed(
         &self,
         whose: Whose,
@@ -318,6 +413,11 @@ impl Policy {
                 snippet.to_owned(),
                 "reason = \"...\"".to_owned(),
             ],
+            Whose::Project => vec![format!(
+                "the project's policy does not allow it ({}): change it and run `lazaret policy \
+                 trust` again, or run elsewhere",
+                self.project_file()
+            )],
         }
     }
 
@@ -361,7 +461,7 @@ impl Policy {
             )],
             // A profile's denials are why it is extended.
             Whose::User if rule.head.builtin => Vec::new(),
-            Whose::User => {
+            Whose::User | Whose::Project => {
                 vec![format!(
                     "your own rule says so: narrow it at {}:{line}",
                     rule.head.file
@@ -391,42 +491,133 @@ pub(super) fn written_limit(rule: &Rule, entry: &Entry<Limit>) -> String {
     )
 }
 
-/// A level from a file and what it extends.
-fn level(whose: Whose, file: &PolicyFile<'_>, today: Day) -> Result<Level> {
-    let own = parse::parse(file, today)?;
-    let base = match (own.extends.as_deref(), whose) {
-        (Some("strict"), _) => STRICT.rules()?,
-        (Some("never"), Whose::System) => NEVER.rules()?,
-        (None, _) => {
+/// A level from its file and what that extends, or the profile that must be read first.
+fn level(
+    whose: Whose,
+    file: Option<&PolicyFile<'_>>,
+    sources: &Sources<'_>,
+) -> Result<std::result::Result<Level, Wanted>> {
+    let mut rules = match file {
+        Some(file) => read(file, sources.today)?,
+        None => Parsed::default(),
+    };
+    let flag = sources.profile.filter(|_| whose == Whose::User);
+    let first = match (flag, file) {
+        (Some(name), _) => Some(name.to_owned()),
+        (None, Some(_)) => rules.extends.take(),
+        (None, None) => Some("strict".to_owned()),
+    };
+    let name = file.map_or(sources.user_file, |file| file.name);
+    let mut next = Some(first.ok_or_else(|| extends_nothing(name, whose))?);
+    let mut chain = vec![match flag {
+        Some(_) => "--profile".to_owned(),
+        None => name.to_owned(),
+    }];
+    while let Some(base) = next.take() {
+        let said_by = chain.last().map_or(name, String::as_str).to_owned();
+        if chain.contains(&base) {
+            let circle = format!("{} -> {}", chain.join(" -> "), words::shown(&base));
             return Err(Error::new(
                 Kind::Malformed,
-                format!("policy {} does not say what it extends", file.name),
+                format!("policy {name}: it extends itself: {circle}"),
             )
-            .hint(match whose {
-                Whose::System => {
-                    "extends = \"strict\" for a machine where nothing more than that may be had, \
-                     extends = \"never\" to only take away"
+            .hint("one of them must extend \"strict\" or nothing"));
+        }
+        let mut found = match shipped::named(&base) {
+            Some(shipped) if shipped.name == NEVER.name && !narrows(whose) => {
+                return Err(no_profile(&said_by, &base)
+                    .hint("never is a ceiling and gives nothing: extends = \"strict\""));
+            }
+            Some(shipped) => shipped.rules()?,
+            None if whose == Whose::Project => {
+                return Err(no_profile(&said_by, &base)
+                    .hint("a project extends \"never\" to only take away, or what is built in"));
+            }
+            None => {
+                let wanted = Wanted {
+                    system: whose == Whose::System,
+                    name: base.clone(),
+                    said_by: said_by.clone(),
+                };
+                if !is_name(&base) {
+                    return Err(no_profile(&said_by, &base).hint(there_are()));
                 }
-                _ => "add a line: extends = \"strict\"",
-            }));
+                match sources.profiles.iter().find(|(name, _)| *name == wanted) {
+                    Some((_, file)) => read(file, sources.today)?,
+                    None => return Ok(Err(wanted)),
+                }
+            }
+        };
+        next = found.extends.take();
+        for _ in 1..chain.len() {
+            for head in found.heads_mut() {
+                head.depth = head.depth.saturating_add(1);
+            }
         }
-        (Some(other), _) => {
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!(
-                    "policy {}: no profile {} can be extended here",
-                    file.name,
-                    words::toml(other)
-                ),
-            )
-            .hint("extends = \"strict\""));
+        rules.extend(found);
+        chain.push(base);
+    }
+    Ok(Ok(Level {
+        whose,
+        file: name.into(),
+        rules,
+    }))
+}
+
+/// Whether a level may only take away.
+fn narrows(whose: Whose) -> bool {
+    matches!(whose, Whose::System | Whose::Project)
+}
+
+/// Whether a word can be a profile's name, and so part of a path.
+fn is_name(word: &str) -> bool {
+    let letters = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    (1..=64).contains(&word.len()) && word.bytes().all(letters)
+}
+
+fn read(file: &PolicyFile<'_>, today: Day) -> Result<Parsed> {
+    parse::parse(file, today).map_err(|problems| parse::error(file.name, &problems))
+}
+
+fn there_are() -> String {
+    let names: Vec<&str> = shipped::ALL.iter().map(|s| s.name).collect();
+    format!(
+        "built in are {}; others are files: profiles/NAME.toml beside the policy",
+        names.join(", ")
+    )
+}
+
+fn no_profile(said_by: &str, name: &str) -> Error {
+    Error::new(
+        Kind::NotFound,
+        match said_by {
+            "--profile" => format!("--profile: there is no profile {}", words::toml(name)),
+            file => format!("policy {file}: there is no profile {}", words::toml(name)),
+        },
+    )
+}
+
+impl Wanted {
+    /// The error of a profile that was looked for and is not there.
+    pub fn not_there(&self) -> Error {
+        let names: Vec<&str> = shipped::ALL.iter().map(|s| s.name).collect();
+        no_profile(&self.said_by, &self.name).hint(match parse::nearest(&self.name, &names) {
+            Some(near) => format!("did you mean {near}?"),
+            None => there_are(),
+        })
+    }
+}
+
+fn extends_nothing(name: &str, whose: Whose) -> Error {
+    Error::new(
+        Kind::Malformed,
+        format!("policy {name} does not say what it extends"),
+    )
+    .hint(match whose {
+        Whose::User => "add a line: extends = \"strict\"",
+        _ => {
+            "extends = \"never\" to only take away; extends = \"strict\" where nothing more than \
+             that may be had"
         }
-    };
-    let mut rules = base;
-    rules.trust.extend(own.trust);
-    rules.require.extend(own.require);
-    rules.give.extend(own.give);
-    rules.allow.extend(own.allow);
-    rules.deny.extend(own.deny);
-    Ok(Level { whose, rules })
+    })
 }

@@ -63,9 +63,8 @@ pub(super) fn fits(pattern: &str, device: &str) -> bool {
 /// that the policy gives unasked, once each. What is looked at outside is in this order.
 pub fn wanted_devices(policy: &Policy, image: &ImageName, asked: &[DeviceAsk]) -> Vec<DeviceAsk> {
     let subject = Subject::of(image);
-    let rules = policy.giver().into_iter();
-    let rules = rules.flat_map(|level| level.give(&subject));
-    let lists = rules.flat_map(|rule| rule.lists.iter());
+    let rules = policy.gives(&subject);
+    let lists = rules.iter().flat_map(|(_, rule)| rule.lists.iter());
     let given = lists
         .filter(|entry| entry.key == Key::Devices)
         .flat_map(|entry| &entry.values)

@@ -27,10 +27,10 @@ mod userns;
 mod words;
 
 pub use admit::{Admit, admit};
-pub use compose::Policy;
+pub use compose::{Composed, Policy, Sources, Wanted};
 pub use decide::decide;
 pub use devices::wanted_devices;
-pub use parse::{MAX_FILE, PolicyFile};
+pub use parse::{MAX_FILE, PolicyFile, Problem};
 
 pub use facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
 pub use grants::{
@@ -38,5 +38,6 @@ pub use grants::{
     TmpfsMount, Verdict, VerifyMode,
 };
 pub use request::{BindAsk, DeviceAsk, Request, TmpfsAsk};
+pub use shipped::profile_text;
 pub use ulimits::{Ulimit, Which};
 pub use userns::keep_id;

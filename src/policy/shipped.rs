@@ -15,31 +15,37 @@ use std::rc::Rc;
 /// A built-in policy.
 #[derive(Debug)]
 pub(super) struct Shipped {
-    /// What refusals call it.
+    /// What `extends` calls it.
     pub(super) name: &'static str,
+    /// What refusals call it.
+    pub(super) file: &'static str,
+    /// What it is made from: the file with its comments.
+    pub(super) source: &'static str,
     lines: &'static str,
 }
 
-pub(super) const STRICT: Shipped = Shipped {
-    name: "strict.toml",
-    lines: include_str!("../../policies/strict.lines"),
-};
+macro_rules! shipped {
+    ($name:literal) => {
+        Shipped {
+            name: $name,
+            file: concat!($name, ".toml"),
+            source: include_str!(concat!("../../policies/", $name, ".toml")),
+            lines: include_str!(concat!("../../policies/", $name, ".lines")),
+        }
+    };
+}
 
-pub(super) const NEVER: Shipped = Shipped {
-    name: "never.toml",
-    lines: include_str!("../../policies/never.lines"),
-};
+pub(super) const NEVER: Shipped = shipped!("never");
 
-const KEYS: [Key; 8] = [
-    Key::Caps,
-    Key::Syscalls,
-    Key::Devices,
-    Key::Network,
-    Key::Mounts,
-    Key::Targets,
-    Key::Env,
-    Key::Userns,
-];
+/// All of them.
+pub(super) const ALL: [Shipped; 3] = [shipped!("strict"), shipped!("compat"), NEVER];
+
+/// The one of a name.
+pub(super) fn named(name: &str) -> Option<&'static Shipped> {
+    const THEM: &[Shipped] = &ALL;
+    THEM.iter().find(|shipped| shipped.name == name)
+}
+
 const ACCEPTS: [(&str, Accept); 4] = [
     ("any", Accept::Any),
     ("pinned", Accept::Pinned),
@@ -48,13 +54,18 @@ const ACCEPTS: [(&str, Accept); 4] = [
 ];
 const MODES: [(&str, VerifyMode); 2] = [("stat", VerifyMode::Stat), ("full", VerifyMode::Full)];
 
+/// The text of a built-in profile, with its comments: `strict`, `compat`, `never`.
+pub fn profile_text(name: &str) -> Option<&'static str> {
+    named(name).map(|shipped| shipped.source)
+}
+
 impl Shipped {
     /// The rules.
     pub(super) fn rules(&self) -> Result<Parsed> {
-        decode(self.name, self.lines).ok_or_else(|| {
+        decode(self.file, self.lines).ok_or_else(|| {
             Error::new(
                 Kind::Malformed,
-                format!("the built-in policy {} is damaged", self.name),
+                format!("the built-in policy {} is damaged", self.file),
             )
         })
     }
@@ -69,6 +80,10 @@ fn decode(name: &str, lines: &str) -> Option<Parsed> {
     for text in lines.lines() {
         let mut fields = text.split('\t');
         let word = fields.next()?;
+        if word == "extends" {
+            parsed.extends = Some(fields.next()?.to_owned());
+            continue;
+        }
         let line = fields.next()?.parse().ok()?;
         if let Some(key) = word.strip_prefix('=') {
             continued(&mut parsed, last, key, line, fields)?;
@@ -80,6 +95,7 @@ fn decode(name: &str, lines: &str) -> Option<Parsed> {
             file: Rc::clone(&file),
             builtin: true,
             line,
+            depth: 0,
         };
         let rule = |word, head| Rule {
             word,
@@ -88,20 +104,20 @@ fn decode(name: &str, lines: &str) -> Option<Parsed> {
             limits: Vec::new(),
         };
         match word {
-            "trust" => parsed.trust.push(Trust {
+            "trust" => parsed.trust.push(Rc::new(Trust {
                 head,
                 accept: Accept::Reject,
-            }),
-            "require" => parsed.require.push(Require {
+            })),
+            "require" => parsed.require.push(Rc::new(Require {
                 facts_line: head.line,
                 head,
                 verify: None,
                 limits: Vec::new(),
                 facts: Facts::default(),
-            }),
-            "give" => parsed.give.push(rule("give", head)),
-            "allow" => parsed.allow.push(rule("allow", head)),
-            "deny" => parsed.deny.push(rule("deny", head)),
+            })),
+            "give" => parsed.give.push(Rc::new(rule("give", head))),
+            "allow" => parsed.allow.push(Rc::new(rule("allow", head))),
+            "deny" => parsed.deny.push(Rc::new(rule("deny", head))),
             _ => return None,
         }
         last = word;
@@ -119,17 +135,18 @@ fn continued<'a>(
     let rule = match word {
         "trust" => {
             let value = values.next()?;
-            parsed.trust.last_mut()?.accept = ACCEPTS.iter().find(|(name, _)| *name == value)?.1;
+            Rc::get_mut(parsed.trust.last_mut()?)?.accept =
+                ACCEPTS.iter().find(|(name, _)| *name == value)?.1;
             return Some(());
         }
-        "require" => return required(parsed.require.last_mut()?, key, line, values),
-        "give" => parsed.give.last_mut()?,
-        "allow" => parsed.allow.last_mut()?,
-        "deny" => parsed.deny.last_mut()?,
+        "require" => return required(Rc::get_mut(parsed.require.last_mut()?)?, key, line, values),
+        "give" => Rc::get_mut(parsed.give.last_mut()?)?,
+        "allow" => Rc::get_mut(parsed.allow.last_mut()?)?,
+        "deny" => Rc::get_mut(parsed.deny.last_mut()?)?,
         _ => return None,
     };
     let values = values.map(str::to_owned).collect();
-    if let Some(key) = KEYS.into_iter().find(|k| k.name() == key) {
+    if let Some(key) = Key::ALL.into_iter().find(|k| k.name() == key) {
         rule.lists.push(Entry { key, values, line });
         return Some(());
     }
@@ -219,6 +236,9 @@ mod tests {
                 .chain(values)
                 .collect::<Vec<_>>()
         };
+        if let Some(base) = &parsed.extends {
+            line(vec!["extends".into(), base.clone()]);
+        }
         for rule in &parsed.trust {
             line(head("trust", &rule.head));
             let word = ACCEPTS.iter().find(|(_, a)| *a == rule.accept).unwrap().0;
@@ -281,43 +301,43 @@ mod tests {
 
     #[test]
     fn shipped_lines_are_what_their_sources_say() {
-        for (shipped, source) in [
-            (STRICT, include_str!("../../policies/strict.toml")),
-            (NEVER, include_str!("../../policies/never.toml")),
-        ] {
+        for shipped in &ALL {
             let file = PolicyFile {
-                name: shipped.name,
-                bytes: source.as_bytes(),
+                name: shipped.file,
+                bytes: shipped.source.as_bytes(),
                 builtin: true,
             };
             let parsed = parse(&file, (9999, 12, 31)).unwrap();
             assert!(
-                !source.lines().any(|line| line.starts_with("until")),
+                !shipped.source.lines().any(|line| line.starts_with("until")),
                 "a rule that ends cannot be shipped as lines"
             );
             if std::env::var_os("LAZARET_BLESS").is_some() {
-                let name = shipped.name.replace(".toml", ".lines");
-                let path = format!("{}/policies/{name}", env!("CARGO_MANIFEST_DIR"));
+                let path = format!(
+                    "{}/policies/{}.lines",
+                    env!("CARGO_MANIFEST_DIR"),
+                    shipped.name
+                );
                 std::fs::write(path, encode(&parsed)).unwrap();
                 continue;
             }
             assert!(
                 shipped.rules().unwrap() == parsed,
                 "the lines of {} are old: LAZARET_BLESS=1 cargo test --lib shipped",
-                shipped.name
+                shipped.file
             );
         }
     }
 
     #[test]
     fn every_kind_of_rule_survives() {
-        let source = "version = 1\n\
-            [[trust]]\nimage = [\"a\", \"b/**\"]\naccept = \"reject\"\nreason = \"r 1\"\n\
+        let source = "version = 1\nextends = \"strict\"\n\
+            [[trust]]\nimage = [\"a\", \"b.c/**\"]\naccept = \"reject\"\nreason = \"r 1\"\n\
             [[require]]\nimage = \"x\"\nverify = \"full\"\nlimits = [\"pids\", \"memory\"]\n\
             facts = { max_layers = 1, max_files = 2, max_size = \"3k\", setuid = \"none\", file_caps = \"none\", special = \"none\", \
             world_writable = \"none\", absent = [\"/a\", \"/b/**\"], present = [\"**/c\"], users = [], labels = { x = \"*\", \"y.z\" = \"1\" }, max_age = \"9d\", \
             base = [\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"] }\nreason = \"r\"\n\
-            [[give]]\ncaps = []\nsyscalls = \"default\"\nenv = [\"A\", \"\"]\nlimits = { pids = 1, timeout = \"1m\" }\nreason = \"r\"\n\
+            [[give]]\ncaps = []\nsyscalls = \"default\"\nenv = [\"A\", \"B C\"]\nlimits = { pids = 1, timeout = \"1m\" }\nreason = \"r\"\n\
             [[allow]]\nmounts = [\"./x y:ro\"]\nlimits = { tmp = \"1%\", memory = \"1M\" }\nreason = \"r\"\n\
             [[deny]]\nimage = \"y\"\ntargets = [\"/\"]\ndevices = [\"*\"]\nnetwork = [\"host\"]\nreason = \"r\"\n";
         let file = PolicyFile {
@@ -325,7 +345,7 @@ mod tests {
             bytes: source.as_bytes(),
             builtin: true,
         };
-        let parsed = parse(&file, (1970, 1, 1)).unwrap();
+        let parsed = parse(&file, (2026, 11, 25)).unwrap();
         assert_eq!(decode("t", &encode(&parsed)), Some(parsed));
     }
 

@@ -112,22 +112,41 @@ fn request() -> Request {
     }
 }
 
-fn user_policy(text: &str) -> crate::error::Result<Policy> {
-    let file = PolicyFile {
-        name: USER_FILE,
+/// A policy out of texts: the administrator's, the user's, the project's, `--profile`.
+fn composed(
+    system: Option<&str>,
+    user: Option<&str>,
+    project: Option<&str>,
+    profile: Option<&str>,
+) -> crate::error::Result<Policy> {
+    let file = |name, text: &'static str| PolicyFile {
+        name,
         bytes: text.as_bytes(),
         builtin: false,
     };
-    Policy::compose(None, Some(&file), USER_FILE, TODAY)
+    // A test's texts may live as long as they like.
+    let kept = |text: Option<&str>| text.map(|text| &*Box::leak(text.to_owned().into_boxed_str()));
+    let sources = Sources {
+        system: kept(system).map(|text| file("/etc/lazaret/policy.toml", text)),
+        user: kept(user).map(|text| file(USER_FILE, text)),
+        project: kept(project).map(|text| file("/src/lazaret.toml", text)),
+        profile,
+        profiles: &[],
+        user_file: USER_FILE,
+        today: TODAY,
+    };
+    match Policy::compose(&sources)? {
+        Composed::Policy(policy) => Ok(policy),
+        Composed::Needs(wanted) => Err(wanted.not_there()),
+    }
+}
+
+fn user_policy(text: &str) -> crate::error::Result<Policy> {
+    composed(None, Some(text), None, None)
 }
 
 fn system_policy(text: &str) -> crate::error::Result<Policy> {
-    let file = PolicyFile {
-        name: "/etc/lazaret/policy.toml",
-        bytes: text.as_bytes(),
-        builtin: false,
-    };
-    Policy::compose(Some(&file), None, USER_FILE, TODAY)
+    composed(Some(text), None, None, None)
 }
 
 fn extended(rules: &str) -> Policy {
@@ -154,7 +173,7 @@ fn reasons(
 }
 
 fn strict() -> Policy {
-    Policy::compose(None, None, USER_FILE, TODAY).unwrap()
+    composed(None, None, None, None).unwrap()
 }
 
 #[test]
@@ -491,21 +510,12 @@ fn the_system_level_is_a_ceiling() {
         512,
         "never allows more in the same level"
     );
-    let system = PolicyFile {
-        name: "/etc/lazaret/policy.toml",
-        bytes: b"version = 1\nextends = \"strict\"\n",
-        builtin: false,
-    };
-    let user_text =
+    let user =
         "version = 1\nextends = \"strict\"\n[[give]]\nlimits = { pids = 4000 }\nreason = \"r\"";
-    let user = PolicyFile {
-        name: USER_FILE,
-        bytes: user_text.as_bytes(),
-        builtin: false,
-    };
-    let both = Policy::compose(Some(&system), Some(&user), USER_FILE, TODAY).unwrap();
+    let system = "version = 1\nextends = \"strict\"\n";
+    let both = composed(Some(system), Some(user), None, None).unwrap();
     assert_eq!(grants(&both, &request(), &facts(), &host()).pids.value, 512);
-    let alone = Policy::compose(None, Some(&user), USER_FILE, TODAY).unwrap();
+    let alone = user_policy(user).unwrap();
     assert_eq!(
         grants(&alone, &request(), &facts(), &host()).pids.value,
         4000

@@ -3,8 +3,8 @@
 use super::Judge;
 use crate::error::{Error, Kind, Result};
 use crate::policy::devices;
-use crate::policy::grants::{Granted, Network, Origin};
-use crate::policy::parse::{Entry, Key};
+use crate::policy::grants::{Granted, Network, Origin, Reason};
+use crate::policy::parse::{Entry, Key, Rule};
 use crate::policy::words;
 
 /// What of a policy is built: other values are refused by name.
@@ -27,22 +27,16 @@ impl Judge<'_> {
         let mut network = None;
         let mut env: Vec<(String, Origin)> = Vec::new();
         let policy = self.policy;
-        for rule in policy
-            .giver()
-            .into_iter()
-            .flat_map(|level| level.give(self.subject))
-        {
+        for (_, rule) in policy.gives(self.subject) {
             for Entry { key, values, line } in &rule.lists {
                 let at = rule.head.at(*line);
-                for value in values {
+                let mut values = values.clone();
+                values.retain(|value| {
                     // The host's are asked for when they are looked at.
-                    if *key == Key::Devices && devices::own(value).is_none() {
-                        continue;
-                    }
-                    self.ask(*key, value, || {
-                        format!("give {} {} ({at})", key.name(), words::toml(value))
-                    });
-                }
+                    (*key == Key::Devices && devices::own(value).is_none())
+                        || self.is_given(rule, *key, value, &at)
+                });
+                let values = &values;
                 let built =
                     |names: &[&str]| match values.iter().find(|v| !names.contains(&v.as_str())) {
                         None => Ok(()),
@@ -101,6 +95,24 @@ impl Judge<'_> {
             network: network.ok_or_else(|| missing("network"))?,
             env,
         })
+    }
+}
+
+impl Judge<'_> {
+    /// Whether what a rule gives is had. What the user's own rule gives and a level refuses is a
+    /// refusal; what a built-in profile gives is clipped to what the other levels leave of it.
+    fn is_given(&mut self, rule: &Rule, key: Key, value: &str, at: &Origin) -> bool {
+        let Err(refusal) = self.policy.ask(self.subject, key, value) else {
+            return true;
+        };
+        let by_builtin = matches!(refusal.origin, Origin::Rule { builtin: true, .. });
+        if !rule.head.builtin || by_builtin {
+            self.reasons.push(Reason {
+                asked: format!("give {} {} ({at})", key.name(), words::toml(value)),
+                ..refusal
+            });
+        }
+        false
     }
 }
 

@@ -10,6 +10,7 @@ use crate::policy::parse::Key;
 use crate::policy::request::Request;
 use crate::policy::ulimits::Ulimit;
 use crate::policy::words;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// More tmpfs mounts than anybody needs.
@@ -74,13 +75,20 @@ impl Judge<'_> {
 
     /// What the user's level gives, or less where a level outside it says less.
     pub(in crate::policy) fn given_limit(&self, limit: Limit) -> Option<Granted<u64>> {
-        let giver = self.policy.giver()?;
-        let rules = giver.give(self.subject);
-        let entries = rules.flat_map(|rule| rule.limits.iter().map(move |entry| (rule, entry)));
-        // The last one is the file's own and not what it extends.
-        let (rule, entry) = entries.filter(|(_, entry)| entry.key == limit).last()?;
+        let rules = self.policy.gives(self.subject);
+        let given = rules
+            .iter()
+            .flat_map(|(weight, rule)| rule.limits.iter().map(move |entry| (*weight, *rule, entry)))
+            .filter(|(.., entry)| entry.key == limit)
+            .filter_map(|(weight, rule, entry)| {
+                let amount = compose::amount(limit, entry, self.host.memory)?;
+                Some((weight, Reverse(amount), rule, entry))
+            });
+        // The weightiest rule's; of equal ones the smallest, in whatever order they stand.
+        let (_, Reverse(amount), rule, entry) =
+            given.max_by_key(|(weight, amount, ..)| (*weight, *amount))?;
         let mut granted = Granted {
-            value: compose::amount(limit, entry, self.host.memory)?,
+            value: amount,
             origin: rule.head.at(entry.line),
         };
         for level in self

@@ -28,6 +28,7 @@ pub fn decide(
     host: &HostFacts,
 ) -> Result<Verdict> {
     let subject = Subject::of(&request.image);
+    let policy = &policy.about(&subject);
     let as_caller;
     let request = match &request.user {
         None if request.keep_id => {

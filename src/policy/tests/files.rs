@@ -80,30 +80,34 @@ fn files_that_are_not_understood() {
         assert!(error.hint.unwrap_or_default().contains(hint), "{text}");
     }
     for (rule, word, hint) in [
-        ("[[allow]]\nenv = [\"X\"]", ":3: missing field `reason`", ""),
+        (
+            "[[allow]]\nenv = [\"X\"]",
+            ":3:1: a rule without a reason",
+            "reason =",
+        ),
         (
             "[[allow]]\nenv = [\"X\"]\nreason = \"\"",
-            ":3: a rule without a reason",
+            ":3:1: a rule without a reason",
             "reason = ",
         ),
         (
             "[[allow]]\nenvs = [\"X\"]\nreason = \"r\"",
-            ":4: unknown field",
+            ":4:1: unknown key",
             "`env`",
         ),
         (
             "[[denny]]\nenv = [\"X\"]\nreason = \"r\"",
-            "unknown field",
+            "unknown key",
             "`deny`",
         ),
         (
             "[[deny]]\nlimits = { pids = 1 }\nreason = \"r\"",
-            "unknown field",
+            "unknown key",
             "",
         ),
         (
             "[[allow]]\nlimits = { pid = 1 }\nreason = \"r\"",
-            "unknown field",
+            "no limit is called",
             "`pids`",
         ),
         (
@@ -118,7 +122,7 @@ fn files_that_are_not_understood() {
         ),
         (
             "[[trust]]\nimage = \"x\"\naccept = { signed = [\"k\"] }\nreason = \"r\"",
-            ":5: accept = { signed",
+            ":5:10: accept = { signed",
             "",
         ),
         (
@@ -129,7 +133,7 @@ fn files_that_are_not_understood() {
         (
             "[[trust]]\nimage = \"x\"\naccept = \"none\"\nreason = \"r\"",
             "means nothing",
-            "did you mean `reject`?",
+            "did you mean \"reject\"?",
         ),
         (
             "[[trust]]\nimage = []\naccept = \"any\"\nreason = \"r\"",
@@ -143,8 +147,8 @@ fn files_that_are_not_understood() {
         ),
         (
             "[[require]]\nlimits = [\"cpus\"]\nreason = \"r\"",
-            "cpu",
-            "pids",
+            "cpus",
+            "`cpu`",
         ),
         ("[[require]]\nverify = \"off\"\nreason = \"r\"", "off", ""),
         (
@@ -181,7 +185,11 @@ fn hostile_bytes() {
             bytes,
             builtin: false,
         };
-        Policy::compose(None, Some(&file), "p", TODAY)
+        Policy::compose(&Sources {
+            user: Some(file),
+            today: TODAY,
+            ..Sources::default()
+        })
     };
     assert_eq!(
         read(&vec![b'a'; 10 << 20]).unwrap_err().kind,
@@ -197,7 +205,7 @@ proptest! {
     #[test]
     fn any_bytes_are_an_error_or_a_policy(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let file = PolicyFile { name: "p", bytes: &bytes, builtin: false };
-        let _either = Policy::compose(None, Some(&file), "p", TODAY);
+        let _either = Policy::compose(&Sources { user: Some(file), today: TODAY, ..Sources::default() });
     }
 
     /// Whatever is asked, what is granted beyond the policy's gifts was allowed by a rule.

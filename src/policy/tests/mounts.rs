@@ -154,7 +154,7 @@ fn a_rule_that_could_never_match_is_an_error() {
             "version = 1\nextends = \"strict\"\n[[deny]]\n{word} = [\"{value}\"]\nreason = \"r\"\n"
         );
         let error = user_policy(&text).unwrap_err();
-        assert!(error.cause.contains("policy.toml:4: "), "{error}");
+        assert!(error.cause.contains("policy.toml:4:"), "{error}");
         assert!(error.hint.is_some());
     }
 }

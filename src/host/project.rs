@@ -1,0 +1,240 @@
+//! The policy of a project: `lazaret.toml` in the current folder or the nearest one above it.
+//!
+//! Whoever sends a project sends this file too, so it counts only once its reader has trusted it,
+//! and only as long as it stays the same: what is remembered is its path and its digest, in
+//! `trusted` beside the caller's own policy. As every level it can only take away from what the
+//! levels around it allow.
+
+use super::policy_files::{Text, user_file};
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::{Digest, quote};
+use crate::policy::PolicyFile;
+use rustix::fs::{Mode, OFlags};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the file is called.
+const NAME: &str = "lazaret.toml";
+/// Where trusted ones are written down, beside the user's policy.
+const RECORD: &str = "trusted";
+/// The deepest folder that is looked up from.
+const MAX_DEPTH: usize = 256;
+
+/// A project's policy file.
+#[derive(Debug)]
+pub struct ProjectFile {
+    /// Where it is: its real path.
+    pub path: PathBuf,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    text: Text,
+}
+
+impl ProjectFile {
+    /// The nearest one at or above `from`; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, is a link, or is no regular file.
+    pub fn find(from: &Path) -> Result<Option<Self>> {
+        for folder in from.ancestors().take(MAX_DEPTH) {
+            let path = folder.join(NAME);
+            // Most folders have none, and this is part of every launch.
+            match rustix::fs::lstat(&path) {
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => continue,
+                // A folder above that is closed to us is nobody's project of ours.
+                Err(rustix::io::Errno::ACCESS) => return Ok(None),
+                _ => return Self::read(path).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The one at `path`.
+    ///
+    /// # Errors
+    /// As [`ProjectFile::find`].
+    pub fn read(path: PathBuf) -> Result<Self> {
+        let text = Text::any(&path)?;
+        Ok(Self {
+            digest: Digest::of(text.file().bytes),
+            path,
+            text,
+        })
+    }
+
+    /// For the policy.
+    pub fn file(&self) -> PolicyFile<'_> {
+        self.text.file()
+    }
+}
+
+/// The project's file that counts, and what a person should know of one that does not.
+pub(super) fn trusted(from: &Path, user: Option<&Path>) -> Result<(Option<Text>, Vec<String>)> {
+    let Some(found) = ProjectFile::find(from)? else {
+        return Ok((None, Vec::new()));
+    };
+    let shown = quote::plain(&found.path.to_string_lossy());
+    match TrustRecord::beside(user)?.known(&found.path) {
+        Some(digest) if *digest == found.digest => Ok((Some(found.text), Vec::new())),
+        Some(_) => Err(Error::new(
+            Kind::Policy,
+            format!("the project's policy {shown} is not the one that you trusted"),
+        )
+        .hint("read it, then: lazaret policy trust")),
+        None => Ok((
+            None,
+            vec![format!(
+                "{shown} is not used: read it, then `lazaret policy trust`"
+            )],
+        )),
+    }
+}
+
+/// Which project files the caller has trusted.
+#[derive(Debug, Default)]
+pub struct TrustRecord {
+    file: Option<PathBuf>,
+    /// Path and digest.
+    known: Vec<(PathBuf, Digest)>,
+}
+
+impl TrustRecord {
+    /// The caller's own.
+    ///
+    /// # Errors
+    /// It cannot be read, is somebody else's, or is not understood.
+    pub fn own() -> Result<Self> {
+        Self::beside(user_file().as_deref())
+    }
+
+    fn beside(user: Option<&Path>) -> Result<Self> {
+        let Some(file) = user.map(|user| user.with_file_name(RECORD)) else {
+            return Ok(Self::default());
+        };
+        let owner = rustix::process::geteuid().as_raw();
+        let damaged = || {
+            Error::new(
+                Kind::Malformed,
+                format!("{}: not a record of trusted projects", file.display()),
+            )
+            .hint("remove it and trust the projects again")
+        };
+        let mut known = Vec::new();
+        if let Some(text) = Text::read(&file, owner)? {
+            let text = std::str::from_utf8(text.file().bytes).map_err(|_| damaged())?;
+            for line in text.lines() {
+                let (digest, path) = line.split_once(' ').ok_or_else(damaged)?;
+                known.push((
+                    PathBuf::from(path),
+                    Digest::parse(digest).map_err(|_| damaged())?,
+                ));
+            }
+        }
+        Ok(Self {
+            file: Some(file),
+            known,
+        })
+    }
+
+    /// The digest under which a path was trusted.
+    pub fn known(&self, path: &Path) -> Option<&Digest> {
+        let found = self.known.iter().find(|(known, _)| known == path);
+        found.map(|(_, digest)| digest)
+    }
+
+    /// All of them: path and digest.
+    pub fn all(&self) -> &[(PathBuf, Digest)] {
+        &self.known
+    }
+
+    /// Trusts a file, or with `None` trusts it no longer, and writes it down.
+    ///
+    /// # Errors
+    /// The record cannot be written; a path with a line break.
+    pub fn set(&mut self, path: &Path, digest: Option<Digest>) -> Result<()> {
+        let name = path.to_str().filter(|name| !name.contains('\n'));
+        let Some(name) = name else {
+            let cause = format!("{path:?} cannot be written down");
+            return Err(Error::new(Kind::Unsupported, cause));
+        };
+        let file = self.file.as_ref().ok_or_else(|| {
+            Error::new(
+                Kind::Usage,
+                "there is no place to write down what is trusted",
+            )
+            .hint("set HOME or XDG_CONFIG_HOME")
+        })?;
+        self.known.retain(|(known, _)| known != Path::new(name));
+        self.known
+            .extend(digest.map(|digest| (PathBuf::from(name), digest)));
+        let lines: String = self
+            .known
+            .iter()
+            .map(|(path, digest)| format!("{digest} {}\n", path.display()))
+            .collect();
+        write_beside(file, lines.as_bytes())
+    }
+}
+
+/// Writes a file of the caller's beside its place, and moves it there when it is whole.
+fn write_beside(file: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .create(folder)
+        .or_call(|| format!("mkdir {folder:?}"))?;
+    let new = file.with_extension(format!("new-{}", std::process::id()));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut out| out.write_all(bytes).and_then(|()| out.sync_all()))
+        .and_then(|()| std::fs::rename(&new, file));
+    if written.is_err() {
+        let _gone_or_never_made = std::fs::remove_file(&new);
+    }
+    written.or_call(|| format!("write {file:?}"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder_fd =
+        rustix::fs::open(folder, flags, Mode::empty()).or_call(|| format!("open {folder:?}"))?;
+    rustix::fs::fsync(&folder_fd).or_call(|| format!("fsync {folder:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_counts_once_it_is_trusted_and_while_it_is_the_same() {
+        let base = std::env::temp_dir().join(format!("lazaret-project-{}", std::process::id()));
+        let below = base.join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        let user = base.join("policy.toml");
+        let look = || trusted(&below, Some(&user));
+        assert!(look().unwrap().0.is_none() && look().unwrap().1.is_empty());
+        let file = base.join("a").join(NAME);
+        std::fs::write(&file, "version = 1\nextends = \"never\"\n").unwrap();
+        let (none, notes) = look().unwrap();
+        assert!(
+            none.is_none() && notes[0].contains("lazaret policy trust"),
+            "{notes:?}"
+        );
+        let found = ProjectFile::find(&below).unwrap().unwrap();
+        let mut record = TrustRecord::beside(Some(&user)).unwrap();
+        record.set(&found.path, Some(found.digest)).unwrap();
+        assert!(look().unwrap().0.is_some());
+        // Another file at its place is not what was trusted.
+        std::fs::write(&file, "version = 1\nextends = \"strict\"\n").unwrap();
+        assert_eq!(look().unwrap_err().kind, Kind::Policy);
+        record.set(&found.path, None).unwrap();
+        assert!(look().unwrap().0.is_none());
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &file).unwrap();
+        assert!(look().is_err(), "a link decides nothing");
+        std::fs::write(base.join(RECORD), "what is this\n").unwrap();
+        assert!(TrustRecord::beside(Some(&user)).is_err());
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+}
