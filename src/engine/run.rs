@@ -7,7 +7,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
-    Admit, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit,
+    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit,
     decide, keep_id, wanted_devices,
 };
 use crate::report::{self, Progress};
@@ -22,12 +22,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long the stages took.
-struct Clock {
+pub(super) struct Clock {
     last: Instant,
     stages: Vec<(&'static str, Duration)>,
 }
 
 impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            last: Instant::now(),
+            stages: Vec::with_capacity(16),
+        }
+    }
+
     fn stage(&mut self, name: &'static str) {
         let now = Instant::now();
         self.stages.push((name, now - self.last));
@@ -35,16 +42,25 @@ impl Clock {
     }
 }
 
-/// Runs a command in a new cell and returns its exit code as docker would.
-///
-/// # Errors
-/// A refusal by policy, bytes that are not what was named, what this machine lacks, or a command
-/// that could not be executed; nothing is left of the run then.
-pub fn run(request: &RunRequest) -> Result<u8> {
-    let mut clock = Clock {
-        last: Instant::now(),
-        stages: Vec::with_capacity(16),
-    };
+/// Everything that is known once it is decided what a run gets.
+pub(super) struct Decision {
+    pub(super) grants: Grants,
+    pub(super) image: SourceImage,
+    store: Store,
+    host: HostFacts,
+    map: IdMap,
+    rootfs: RootFs,
+    /// The binds' sources and the devices, held open.
+    sources: Vec<OwnedFd>,
+}
+
+/// The stages up to the decision: what `run`, `run --dry-run` and `policy explain` share. Whoever
+/// wants to know what was asked of which rule hands in an ear.
+pub(super) fn decision(
+    request: &RunRequest,
+    clock: &mut Clock,
+    ear: Option<&Ear>,
+) -> Result<Decision> {
     let asked = &request.request;
     let store = place::open_store()?;
     clock.stage("open the store");
@@ -53,7 +69,10 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     clock.stage("look at the machine");
     let image = source::resolve(&asked.image, &store, &own)?;
     clock.stage("verify manifest and config");
-    let InForce { policy, notes } = crate::host::policy(request.profile.as_deref())?;
+    let InForce { mut policy, notes } = crate::host::policy(request.profile.as_deref())?;
+    if let Some(ear) = ear {
+        policy = policy.heard_by(ear);
+    }
     for note in &notes {
         report::note(note);
     }
@@ -79,6 +98,34 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     let host = HostFacts { outside, ..host };
     let grants = decided(&policy, request, &image, &rootfs, &host)?;
     clock.stage("decide");
+    Ok(Decision {
+        grants,
+        image,
+        store,
+        host,
+        map,
+        rootfs,
+        sources,
+    })
+}
+
+/// Runs a command in a new cell and returns its exit code as docker would.
+///
+/// # Errors
+/// A refusal by policy, bytes that are not what was named, what this machine lacks, or a command
+/// that could not be executed; nothing is left of the run then.
+pub fn run(request: &RunRequest) -> Result<u8> {
+    let mut clock = Clock::start();
+    let asked = &request.request;
+    let Decision {
+        grants,
+        image,
+        store,
+        host,
+        map,
+        rootfs,
+        sources,
+    } = decision(request, &mut clock, None)?;
     if request.dry_run {
         let plan = plan_of(&grants, &rootfs, map, &host, None)?;
         report::plan(&plan, request.format)?;

@@ -1,6 +1,7 @@
 //! Levels and how they are put together: union inside a level, where `deny` beats `allow`;
 //! between levels everyone must agree.
 
+use super::explain::{Answered, Ear, Heard, Said};
 use super::grants::{Origin, Reason};
 use super::limit::{Limit, Unit};
 use super::parse::{self, Day, Entry, Head, Key, Parsed, PolicyFile, Require, Rule, Trust};
@@ -40,6 +41,8 @@ pub struct Policy {
     pub(super) levels: Vec<Level>,
     /// The user's policy file, there or not: where a cure goes.
     pub(super) user_file: String,
+    /// Who listens to what is asked.
+    ear: Option<Ear>,
 }
 
 /// What a policy is put together from.
@@ -120,7 +123,8 @@ pub(super) type Weight = (u8, u8, usize);
 
 /// What a level says to something that is asked.
 pub(super) enum Answer<'a> {
-    Yes(Origin),
+    /// This allows or gives it.
+    Yes(&'a Rule, &'a Entry<Key>),
     /// A `deny` matches.
     Denied(&'a Rule, &'a Entry<Key>),
     /// Nothing allows it; the rule that comes nearest, if any speaks of such things.
@@ -181,7 +185,7 @@ impl Level {
         let ceiling = self.rules.allow.iter().chain(&self.rules.give);
         for rule in ceiling.filter(|rule| subject.is_of(&rule.head)) {
             if let Some(entry) = rule.lists.iter().find(fits) {
-                return Answer::Yes(rule.head.at(entry.line));
+                return Answer::Yes(rule, entry);
             }
             if nearest.is_none() {
                 let entry = rule.lists.iter().find(|entry| entry.key == key);
@@ -246,6 +250,7 @@ impl Policy {
         Ok(Composed::Policy(Self {
             levels,
             user_file: sources.user_file.to_owned(),
+            ear: None,
         }))
     }
 
@@ -289,6 +294,31 @@ impl Policy {
         Self {
             levels: levels.collect(),
             user_file: self.user_file.clone(),
+            ear: self.ear.clone(),
+        }
+    }
+
+    /// The same policy, whose answers are listened to.
+    #[must_use]
+    pub fn heard_by(self, ear: &Ear) -> Self {
+        Self {
+            ear: Some(ear.clone()),
+            ..self
+        }
+    }
+
+    /// The same policy, to be asked what was not asked of it: for a cure.
+    pub(super) fn unheard(&self) -> Self {
+        Self {
+            ear: None,
+            ..self.clone()
+        }
+    }
+
+    /// Lets whoever listens know what was said; `heard` is made only then.
+    pub(super) fn tell(&self, heard: impl FnOnce() -> Heard) {
+        if let Some(ear) = &self.ear {
+            ear.hear(heard());
         }
     }
 
@@ -335,12 +365,18 @@ impl Policy {
         allowed: &dyn Fn(&str) -> bool,
     ) -> std::result::Result<Option<Origin>, Reason> {
         let mut origin = None;
+        let mut refusal = None;
+        let mut answers = Vec::new();
         for level in &self.levels {
             let whose = level.whose;
-            match level.ask(subject, key, denied, allowed) {
-                Answer::Yes(at) => origin = Some(at),
+            let answer = level.ask(subject, key, denied, allowed);
+            if self.ear.is_some() {
+                answers.push(answered(whose, &answer));
+            }
+            match answer {
+                Answer::Yes(rule, entry) => origin = Some(rule.head.at(entry.line)),
                 Answer::Denied(rule, entry) => {
-                    return Err(Reason {
+                    refusal = Some(Reason {
                         asked: String::new(),
                         rule: written(rule, entry),
                         origin: rule.head.at(entry.line),
@@ -352,11 +388,22 @@ impl Policy {
                 Answer::NotAllowed(_) if key == Key::Targets => {}
                 Answer::NotAllowed(nearest) => {
                     let snippet = format!("{} = {}", key.name(), words::toml_array([value]));
-                    return Err(self.not_allowed(whose, subject, key, nearest, &snippet));
+                    refusal = Some(self.not_allowed(whose, subject, key, nearest, &snippet));
                 }
             }
+            if refusal.is_some() {
+                break;
+            }
         }
-        Ok(origin)
+        self.tell(|| Heard {
+            key: key.name(),
+            value: value.to_owned(),
+            answers,
+        });
+        match refusal {
+            Some(reason) => Err(reason),
+            None => Ok(origin),
+        }
     }
 
     /// The project's file, where there is one.
@@ -468,6 +515,32 @@ impl Policy {
                 )]
             }
         }
+    }
+}
+
+/// An answer as it is told.
+fn answered(whose: Whose, answer: &Answer<'_>) -> Answered {
+    let (said, found) = match answer {
+        Answer::Yes(rule, entry) if rule.word == "give" => (Said::Given, Some((*rule, *entry))),
+        Answer::Yes(rule, entry) => (Said::Allowed, Some((*rule, *entry))),
+        Answer::Denied(rule, entry) => (Said::Denied, Some((*rule, *entry))),
+        Answer::NotAllowed(nearest) => (Said::NotAllowed, *nearest),
+    };
+    match found {
+        Some((rule, entry)) => Answered {
+            level: whose.name(),
+            said,
+            rule: written(rule, entry),
+            origin: rule.head.at(entry.line),
+            why: rule.head.reason.clone(),
+        },
+        None => Answered {
+            level: whose.name(),
+            said,
+            rule: "no rule speaks of it".to_owned(),
+            origin: Origin::Always("what no rule allows is refused"),
+            why: String::new(),
+        },
     }
 }
 

@@ -10,6 +10,7 @@ mod command;
 mod compose;
 mod decide;
 mod devices;
+mod explain;
 mod facts;
 mod grants;
 mod limit;
@@ -30,6 +31,7 @@ pub use admit::{Admit, admit};
 pub use compose::{Composed, Policy, Sources, Wanted};
 pub use decide::decide;
 pub use devices::wanted_devices;
+pub use explain::{Answered, Ear, Heard, Said};
 pub use parse::{MAX_FILE, PolicyFile, Problem};
 
 pub use facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};

@@ -312,6 +312,7 @@ fn cured(
             .push("name the folder below it that is needed".to_owned());
         return reason;
     }
+    let policy = &policy.unheard();
     // A rule for one path must not be one for many.
     if place.path.contains('*') && !reason.cure.is_empty() {
         reason.cure = vec!["rename it: a * in a rule stands for any name".to_owned()];

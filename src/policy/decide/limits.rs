@@ -3,6 +3,7 @@
 use super::Judge;
 use crate::error::{Error, Kind, Result};
 use crate::policy::compose::{self, Whose};
+use crate::policy::explain::{Answered, Heard, Said};
 use crate::policy::grants::{Granted, Origin, Reason, TmpfsMount};
 use crate::policy::limit::{Limit, Unit};
 use crate::policy::mounts;
@@ -141,11 +142,22 @@ impl Judge<'_> {
         asked: &str,
         written: &str,
     ) {
+        let mut answers = Vec::new();
         for level in &self.policy.levels {
             let Some((most, rule, entry)) = level.most(self.subject, limit, self.host.memory)
             else {
                 continue;
             };
+            answers.push(Answered {
+                level: level.whose.name(),
+                said: match value > most {
+                    true => Said::NotAllowed,
+                    false => Said::Allowed,
+                },
+                rule: compose::written_limit(rule, entry),
+                origin: rule.head.at(entry.line),
+                why: rule.head.reason.clone(),
+            });
             if value > most {
                 let origin = rule.head.at(entry.line);
                 let written = match limit.unit() {
@@ -165,9 +177,14 @@ impl Judge<'_> {
                     },
                     origin,
                 });
-                return;
+                break;
             }
         }
+        self.policy.tell(|| Heard {
+            key: limit.name(),
+            value: amount(limit, value),
+            answers,
+        });
     }
 
     pub(super) fn tmpfs(
