@@ -47,6 +47,8 @@ pub enum Verb {
     Rm(RmArgs),
     /// Show what is known of containers and images
     Inspect(InspectArgs),
+    /// Show, check, explain and try policies
+    Policy(PolicyArgs),
     /// Tell what holds each promise on this machine, and what would mend it
     Doctor(DoctorArgs),
     /// Show the version
@@ -123,6 +125,112 @@ pub struct SystemArgs {
 pub enum SystemVerb {
     /// Show disk usage
     Df(DfArgs),
+}
+
+/// Show, check, explain and try policies
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    pub verb: PolicyVerb,
+}
+
+/// What can be done with policies.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub enum PolicyVerb {
+    /// Print the policy in force, rule by rule
+    Show(PolicyShowArgs),
+    /// Read files, or what is in force, and tell every problem
+    Check(PolicyCheckArgs),
+    /// Tell which rule gives, allows or denies each thing that a run would ask
+    Explain(Box<RunArgs>),
+    /// Try a table of requests with their expected verdicts
+    Test(PolicyTestArgs),
+    /// Tell what another policy would allow or deny
+    Diff(PolicyDiffArgs),
+    /// Write a commented policy file of your own
+    Init(PolicyInitArgs),
+    /// Trust the policy of a project, as it stands
+    Trust(PolicyTrustArgs),
+}
+
+/// Print the policy in force, rule by rule
+#[derive(Debug, Args)]
+pub struct PolicyShowArgs {
+    /// Only never, system, user or project; or a built-in profile's text: strict, compat
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<String>,
+    /// As `run --profile`
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How it is printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+}
+
+/// Read files, or what is in force, and tell every problem
+#[derive(Debug, Args)]
+pub struct PolicyCheckArgs {
+    /// How it is printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// Policy files; none: those in force
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Try a table of requests with their expected verdicts
+#[derive(Debug, Args)]
+pub struct PolicyTestArgs {
+    /// Try this file as your own policy, instead of what is in force
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// As `run --profile`
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How it is printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// The table
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Tell what another policy would allow or deny
+#[derive(Debug, Args)]
+pub struct PolicyDiffArgs {
+    /// How it is printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// A file, a profile, or - for what is in force
+    #[arg(value_name = "BEFORE", allow_hyphen_values = true)]
+    pub before: String,
+    /// The same
+    #[arg(value_name = "AFTER", allow_hyphen_values = true)]
+    pub after: String,
+}
+
+/// Write a commented policy file of your own
+#[derive(Debug, Args)]
+pub struct PolicyInitArgs {
+    /// Put it in the place of the one that is there
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// Trust the policy of a project, as it stands
+#[derive(Debug, Args)]
+pub struct PolicyTrustArgs {
+    /// List what is trusted
+    #[arg(long, conflicts_with_all = ["forget", "file"])]
+    pub list: bool,
+    /// Trust it no longer
+    #[arg(long)]
+    pub forget: bool,
+    /// A lazaret.toml; else the nearest one at or above the current folder
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// `--format` of verbs that print for people or for programs.

@@ -10,6 +10,7 @@ mod limits;
 mod listing;
 mod mounts;
 mod objects;
+mod policy;
 mod refused;
 mod run;
 mod usage;
@@ -18,7 +19,9 @@ mod values;
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::report::{self, Format};
-use args::{Cli, ContainerVerb, FormatArg, ImageVerb, KindArg, RunArgs, SystemVerb, Verb};
+use args::{
+    Cli, ContainerVerb, FormatArg, ImageVerb, KindArg, PolicyVerb, RunArgs, SystemVerb, Verb,
+};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -57,6 +60,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Ps(args) => ps(args),
         Verb::Rm(args) => rm(args),
         Verb::Inspect(args) => inspect(args),
+        Verb::Policy(args) => policy_verb(args.verb),
         Verb::Doctor(args) => doctor(&args),
         Verb::Version(args) => version(args),
         Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),
@@ -124,6 +128,50 @@ fn inspect(args: args::InspectArgs) -> u8 {
 fn df(args: args::DfArgs) -> u8 {
     let request = listing::df(args);
     finish("system df", TEXT, request.and_then(|r| engine::df::df(&r)))
+}
+
+fn policy_verb(verb: PolicyVerb) -> u8 {
+    match verb {
+        PolicyVerb::Show(args) => {
+            let request = policy::show(args);
+            finish(
+                "policy show",
+                request.format,
+                engine::policy::show(&request),
+            )
+        }
+        PolicyVerb::Check(args) => {
+            let request = policy::check(args);
+            let done = engine::policy::check(&request);
+            finish("policy check", request.format, done)
+        }
+        PolicyVerb::Explain(args) => {
+            let format = args.format.map_or(Format::Text, Format::from);
+            let done = run::request(*args).and_then(|r| engine::policy::explain(&r));
+            finish("policy explain", format, done)
+        }
+        PolicyVerb::Test(args) => {
+            let format = args.format.map_or(Format::Text, Format::from);
+            let done = policy::test(args).and_then(|r| engine::policy::test(&r));
+            finish("policy test", format, done)
+        }
+        PolicyVerb::Diff(args) => {
+            let request = policy::diff(args);
+            finish(
+                "policy diff",
+                request.format,
+                engine::policy::diff(&request),
+            )
+        }
+        PolicyVerb::Init(args) => {
+            let request = policy::init(&args);
+            finish("policy init", TEXT, engine::policy::init(request))
+        }
+        PolicyVerb::Trust(args) => {
+            let request = policy::trust(args);
+            finish("policy trust", TEXT, engine::policy::trust(&request))
+        }
+    }
 }
 
 fn doctor(args: &args::DoctorArgs) -> u8 {

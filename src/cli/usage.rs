@@ -68,7 +68,9 @@ fn unknown_flag(error: &clap::Error, spelled: &str, verb: &[&str], see: String) 
         let what = format!("{spelled:?} is one argument too many");
         return named(Error::new(Kind::Usage, what), verb).hint(see);
     }
-    let known = refused::flag(verb.last().copied().unwrap_or_default(), spelled);
+    // What explains a run takes and refuses what a run does.
+    let words = verb.last().copied().unwrap_or_default();
+    let known = refused::flag(if words == "explain" { "run" } else { words }, spelled);
     let Some((long, _, why)) = known else {
         let hint = match text(error, ContextKind::SuggestedArg) {
             suggested if suggested.is_empty() => see,
@@ -141,10 +143,11 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
         "completion",
     ];
     match first {
-        "image" | "container" | "system" => {
+        "image" | "container" | "system" | "policy" => {
             let second = words.next().filter(|w| {
                 [
-                    "ls", "list", "ps", "load", "rm", "remove", "inspect", "run", "df",
+                    "ls", "list", "ps", "load", "rm", "remove", "inspect", "run", "df", "show",
+                    "check", "explain", "test", "diff", "init", "trust",
                 ]
                 .contains(w)
             });
@@ -168,7 +171,7 @@ fn text(error: &clap::Error, kind: ContextKind) -> String {
 /// `run` without anything: docker calls that a mistake, clap a wish for help.
 pub fn lacks_image(error: &clap::Error, argv: &[OsString]) -> bool {
     error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        && verb_of(argv).last() == Some(&"run")
+        && matches!(verb_of(argv).last(), Some(&"run" | &"explain"))
 }
 
 /// The format that was asked for, as far as a wrong command line tells.

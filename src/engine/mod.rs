@@ -7,6 +7,7 @@ pub mod images;
 pub mod inspect;
 pub mod load;
 pub mod place;
+pub mod policy;
 pub mod ps;
 mod request;
 pub mod rm;
@@ -18,8 +19,9 @@ pub mod version;
 
 pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
-    InspectRequest, LoadRequest, LoadSource, PsRequest, RmRequest, RmiRequest, RunRequest,
-    VerifyRequest, VersionRequest,
+    InspectRequest, LoadRequest, LoadSource, PolicyCheckRequest, PolicyDiffRequest,
+    PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, PsRequest,
+    RmRequest, RmiRequest, RunRequest, VerifyRequest, VersionRequest,
 };
 
 use crate::container::record::Containers;

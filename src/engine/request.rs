@@ -178,3 +178,67 @@ pub struct VersionRequest {
     /// `--format`; `None`: text.
     pub format: Option<Template>,
 }
+
+/// `policy show`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyShowRequest {
+    /// Only this level, or the text of this built-in profile.
+    pub level: Option<String>,
+    /// `--profile`, as for `run`.
+    pub profile: Option<String>,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// `policy check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyCheckRequest {
+    /// Empty: what is in force.
+    pub files: Vec<PathBuf>,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// `policy test`.
+#[derive(Debug, Clone)]
+pub struct PolicyTestRequest {
+    /// What the table is called.
+    pub file: String,
+    /// Its cases, with what their words mean as a run, or why they mean nothing.
+    pub cases: Vec<(crate::policy::Case, Result<crate::policy::Request, String>)>,
+    /// A file to test as the user's own; else what is in force.
+    pub policy: Option<PathBuf>,
+    /// `--profile`, as for `run`.
+    pub profile: Option<String>,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// `policy diff`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyDiffRequest {
+    /// A file, a profile's name, or `-` for what is in force.
+    pub before: String,
+    /// The same.
+    pub after: String,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// `policy init`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyInitRequest {
+    /// Also where there is one already.
+    pub force: bool,
+}
+
+/// `policy trust`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyTrustRequest {
+    /// A project's policy; `None`: the nearest one at or above the current folder.
+    pub file: Option<PathBuf>,
+    /// Print those that are trusted.
+    pub list: bool,
+    /// Trust it no longer.
+    pub forget: bool,
+}

@@ -15,8 +15,8 @@ mod project;
 pub use doctor::{Checkup, Line, Problem, Snapshot, Status, doctor, why_no_cell};
 pub use ids::pick_range;
 pub use outside::outside;
-pub use policy_files::{InForce, Places, Text, policy, policy_from, today};
-pub use project::{ProjectFile, TrustRecord};
+pub use policy_files::{InForce, Places, Text, policy, policy_from, policy_with, today};
+pub use project::{ProjectFile, TrustRecord, write_new};
 
 use crate::error::{Error, Kind, Result};
 use crate::policy::{HostFacts, Outside, SubIds, Which};

@@ -1,6 +1,6 @@
 //! The policy files of this machine: found, checked for their owner, read and put together.
 
-use super::project;
+use super::project::{self, ProjectFile};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Composed, MAX_FILE, Policy, PolicyFile, Sources, Wanted};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -61,6 +61,23 @@ pub fn policy(profile: Option<&str>) -> Result<InForce> {
 /// # Errors
 /// As [`policy`].
 pub fn policy_from(places: &Places, profile: Option<&str>) -> Result<InForce> {
+    let (project, notes) = match &places.project {
+        Some(from) => project::trusted(from, places.user.as_deref())?,
+        None => (None, Vec::new()),
+    };
+    let policy = put_together(places, project.as_ref(), profile)?;
+    Ok(InForce { policy, notes })
+}
+
+/// As [`policy_from`], with a project's policy that nobody has trusted yet: to be looked at.
+///
+/// # Errors
+/// As [`policy`].
+pub fn policy_with(places: &Places, project: &ProjectFile) -> Result<Policy> {
+    put_together(places, Some(project.text()), None)
+}
+
+fn put_together(places: &Places, project: Option<&Text>, profile: Option<&str>) -> Result<Policy> {
     let uid = rustix::process::geteuid().as_raw();
     let system = Text::read(&places.system, 0)?;
     let user = match &places.user {
@@ -71,12 +88,8 @@ pub fn policy_from(places: &Places, profile: Option<&str>) -> Result<InForce> {
         Some(path) => path.to_string_lossy().into_owned(),
         None => "your policy.toml".to_owned(),
     };
-    let (project, notes) = match &places.project {
-        Some(from) => project::trusted(from, places.user.as_deref())?,
-        None => (None, Vec::new()),
-    };
     // Only rules of files end.
-    let today = match (&system, &user, &project, profile) {
+    let today = match (&system, &user, project, profile) {
         (None, None, None, None) => (1970, 1, 1),
         _ => today(),
     };
@@ -89,14 +102,14 @@ pub fn policy_from(places: &Places, profile: Option<&str>) -> Result<InForce> {
         let sources = Sources {
             system: system.as_ref().map(Text::file),
             user: user.as_ref().map(Text::file),
-            project: project.as_ref().map(Text::file),
+            project: project.map(Text::file),
             profile,
             profiles: &read,
             user_file: &user_name,
             today,
         };
         let wanted = match Policy::compose(&sources)? {
-            Composed::Policy(policy) => return Ok(InForce { policy, notes }),
+            Composed::Policy(policy) => return Ok(policy),
             Composed::Needs(wanted) => wanted,
         };
         // Each is read once; a circle is an error of compose.

@@ -8,7 +8,6 @@
 use super::policy_files::{Text, user_file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{Digest, quote};
-use crate::policy::PolicyFile;
 use rustix::fs::{Mode, OFlags};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -63,9 +62,9 @@ impl ProjectFile {
         })
     }
 
-    /// For the policy.
-    pub fn file(&self) -> PolicyFile<'_> {
-        self.text.file()
+    /// Its text.
+    pub(super) fn text(&self) -> &Text {
+        &self.text
     }
 }
 
@@ -175,6 +174,19 @@ impl TrustRecord {
             .collect();
         write_beside(file, lines.as_bytes())
     }
+}
+
+/// Writes a file of the caller's, with the folders above it; `false` if one is there and is not to
+/// be replaced.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_new(file: &Path, bytes: &[u8], replace: bool) -> Result<bool> {
+    if !replace && rustix::fs::lstat(file).is_ok() {
+        return Ok(false);
+    }
+    write_beside(file, bytes)?;
+    Ok(true)
 }
 
 /// Writes a file of the caller's beside its place, and moves it there when it is whole.

@@ -4,7 +4,9 @@
 use super::explain::{Answered, Ear, Heard, Said};
 use super::grants::{Origin, Reason};
 use super::limit::{Limit, Unit};
-use super::parse::{self, Day, Entry, Head, Key, Parsed, PolicyFile, Require, Rule, Trust};
+use super::parse::{
+    self, Accept, Day, Entry, Head, Key, Parsed, PolicyFile, Problem, Require, Rule, Trust,
+};
 use super::pattern::{matches, specificity};
 use super::shipped::{self, NEVER};
 use super::words;
@@ -101,6 +103,20 @@ impl Subject {
         Self { full, bare }
     }
 
+    /// An image by its full name alone.
+    pub(super) fn named(full: String) -> Self {
+        let of_registry = !full
+            .split_once(':')
+            .is_some_and(|(word, _)| crate::image::is_transport(word));
+        let last = full.rfind('/').map_or(0, |at| at + 1);
+        let end = match full.get(last..).and_then(|name| name.find(['@', ':'])) {
+            Some(at) if of_registry => last + at,
+            _ => full.len(),
+        };
+        let bare = full.get(..end).unwrap_or_default().to_owned();
+        Self { full, bare }
+    }
+
     /// The specificity of the best pattern that matches; no patterns match everything.
     fn fits(&self, patterns: &[String]) -> Option<usize> {
         if patterns.is_empty() {
@@ -181,17 +197,19 @@ impl Level {
                 return Answer::Denied(rule, entry);
             }
         }
-        let mut nearest = None;
-        let ceiling = self.rules.allow.iter().chain(&self.rules.give);
-        for rule in ceiling.filter(|rule| subject.is_of(&rule.head)) {
+        // What is given is had without being asked for, so that says it first.
+        let had = self.rules.give.iter().chain(&self.rules.allow);
+        for rule in had.filter(|rule| subject.is_of(&rule.head)) {
             if let Some(entry) = rule.lists.iter().find(fits) {
                 return Answer::Yes(rule, entry);
             }
-            if nearest.is_none() {
-                let entry = rule.lists.iter().find(|entry| entry.key == key);
-                nearest = entry.map(|entry| (&**rule, entry));
-            }
         }
+        let ceiling = self.rules.allow.iter().chain(&self.rules.give);
+        let mut ceiling = ceiling.filter(|rule| subject.is_of(&rule.head));
+        let nearest = ceiling.find_map(|rule| {
+            let entry = rule.lists.iter().find(|entry| entry.key == key)?;
+            Some((&**rule, entry))
+        });
         Answer::NotAllowed(nearest)
     }
 
@@ -370,8 +388,10 @@ impl Policy {
         for level in &self.levels {
             let whose = level.whose;
             let answer = level.ask(subject, key, denied, allowed);
-            if self.ear.is_some() {
-                answers.push(answered(whose, &answer));
+            // Of targets only denials speak.
+            let spoken = key != Key::Targets || matches!(answer, Answer::Denied(..));
+            if self.ear.is_some() && spoken {
+                answers.push(answered(whose, &answer, denied, allowed));
             }
             match answer {
                 Answer::Yes(rule, entry) => origin = Some(rule.head.at(entry.line)),
@@ -384,7 +404,6 @@ impl Policy {
                         cure: self.cure_of_denial(whose, rule, entry.line),
                     });
                 }
-                // Only denials speak of targets.
                 Answer::NotAllowed(_) if key == Key::Targets => {}
                 Answer::NotAllowed(nearest) => {
                     let snippet = format!("{} = {}", key.name(), words::toml_array([value]));
@@ -404,6 +423,38 @@ impl Policy {
             Some(reason) => Err(reason),
             None => Ok(origin),
         }
+    }
+
+    /// What each level says of trusting an image: for `policy explain`.
+    pub fn trusted_by(&self, image: &ImageName) -> Vec<Answered> {
+        let subject = Subject::of(image);
+        let told = self.levels.iter().map(|level| {
+            let found = level.trust(&subject);
+            let Some(rule) = found else {
+                return Answered {
+                    level: level.whose.name(),
+                    said: Said::NotAllowed,
+                    rule: "no trust rule is about this image".to_owned(),
+                    origin: Origin::Always("only what somebody trusts comes in"),
+                    why: String::new(),
+                };
+            };
+            let images = words::toml_array(rule.head.images.iter().map(String::as_str));
+            Answered {
+                level: level.whose.name(),
+                said: match rule.accept {
+                    Accept::Reject => Said::Denied,
+                    _ => Said::Allowed,
+                },
+                rule: format!(
+                    "trust image = {images}, accept = \"{}\"",
+                    rule.accept.word()
+                ),
+                origin: rule.head.at(rule.head.line),
+                why: rule.head.reason.clone(),
+            }
+        });
+        told.collect()
     }
 
     /// The project's file, where there is one.
@@ -518,22 +569,42 @@ impl Policy {
     }
 }
 
-/// An answer as it is told.
-fn answered(whose: Whose, answer: &Answer<'_>) -> Answered {
-    let (said, found) = match answer {
-        Answer::Yes(rule, entry) if rule.word == "give" => (Said::Given, Some((*rule, *entry))),
-        Answer::Yes(rule, entry) => (Said::Allowed, Some((*rule, *entry))),
-        Answer::Denied(rule, entry) => (Said::Denied, Some((*rule, *entry))),
-        Answer::NotAllowed(nearest) => (Said::NotAllowed, *nearest),
+/// An answer as it is told: of the rule's values only those that speak of what was asked.
+fn answered(
+    whose: Whose,
+    answer: &Answer<'_>,
+    denied: &dyn Fn(&str) -> bool,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Answered {
+    let all = |_: &str| true;
+    let (said, found, speaks): (_, _, &dyn Fn(&str) -> bool) = match answer {
+        Answer::Yes(rule, entry) => match rule.word {
+            "give" => (Said::Given, Some((*rule, *entry)), allowed),
+            _ => (Said::Allowed, Some((*rule, *entry)), allowed),
+        },
+        Answer::Denied(rule, entry) => (Said::Denied, Some((*rule, *entry)), denied),
+        Answer::NotAllowed(nearest) => (Said::NotAllowed, *nearest, &all),
     };
     match found {
-        Some((rule, entry)) => Answered {
-            level: whose.name(),
-            said,
-            rule: written(rule, entry),
-            origin: rule.head.at(entry.line),
-            why: rule.head.reason.clone(),
-        },
+        Some((rule, entry)) => {
+            let values = entry.values.iter().map(String::as_str);
+            let mut shown: Vec<String> = values.filter(|v| speaks(v)).map(words::toml).collect();
+            if shown.len() < entry.values.len() {
+                shown.push("...".to_owned());
+            }
+            Answered {
+                level: whose.name(),
+                said,
+                rule: format!(
+                    "{} {} = [{}]",
+                    rule.word,
+                    entry.key.name(),
+                    shown.join(", ")
+                ),
+                origin: rule.head.at(entry.line),
+                why: rule.head.reason.clone(),
+            }
+        }
         None => Answered {
             level: whose.name(),
             said,
@@ -646,6 +717,11 @@ fn narrows(whose: Whose) -> bool {
 fn is_name(word: &str) -> bool {
     let letters = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
     (1..=64).contains(&word.len()) && word.bytes().all(letters)
+}
+
+/// Every problem of a file, in the order of their places; none: it is understood.
+pub fn problems(file: &PolicyFile<'_>, today: Day) -> Vec<Problem> {
+    parse::parse(file, today).err().unwrap_or_default()
 }
 
 fn read(file: &PolicyFile<'_>, today: Day) -> Result<Parsed> {

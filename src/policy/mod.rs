@@ -10,10 +10,12 @@ mod command;
 mod compose;
 mod decide;
 mod devices;
+mod diff;
 mod explain;
 mod facts;
 mod grants;
 mod limit;
+mod lint;
 mod mounts;
 mod parse;
 mod pattern;
@@ -21,17 +23,21 @@ pub mod property;
 mod request;
 mod require;
 mod shipped;
+mod table;
 #[cfg(test)]
 mod tests;
 mod ulimits;
 mod userns;
+mod view;
 mod words;
 
 pub use admit::{Admit, admit};
-pub use compose::{Composed, Policy, Sources, Wanted};
+pub use compose::{Composed, Policy, Sources, Wanted, problems};
 pub use decide::decide;
 pub use devices::wanted_devices;
+pub use diff::{Change, diff};
 pub use explain::{Answered, Ear, Heard, Said};
+pub use lint::Idle;
 pub use parse::{MAX_FILE, PolicyFile, Problem};
 
 pub use facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
@@ -41,5 +47,7 @@ pub use grants::{
 };
 pub use request::{BindAsk, DeviceAsk, Request, TmpfsAsk};
 pub use shipped::profile_text;
+pub use table::{Case, Outcome, Table};
 pub use ulimits::{Ulimit, Which};
 pub use userns::keep_id;
+pub use view::{LevelView, RuleView};

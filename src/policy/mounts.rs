@@ -187,6 +187,22 @@ impl Place<'_> {
     }
 }
 
+/// Whether a path may be had: for comparing policies.
+pub(super) fn lets(
+    policy: &Policy,
+    subject: &Subject,
+    path: &str,
+    write: bool,
+    outside: &Outside,
+) -> bool {
+    let place = Place {
+        path,
+        write,
+        outside,
+    };
+    place.ask(policy, subject).is_ok()
+}
+
 /// Decides on every bind that is asked for. An error is a request that means nothing.
 pub(super) fn binds(
     policy: &Policy,

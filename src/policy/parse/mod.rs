@@ -169,6 +169,18 @@ pub(super) enum Accept {
     Reject,
 }
 
+impl Accept {
+    /// As policies write it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Tofu => "tofu",
+            Self::Pinned => "pinned",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// A `trust`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trust {

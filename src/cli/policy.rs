@@ -1,0 +1,89 @@
+//! `policy` and its verbs: argv -> requests.
+
+use super::args::{
+    Cli, PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
+    PolicyTrustArgs, Verb,
+};
+use super::run;
+use crate::engine::{
+    PolicyCheckRequest, PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest, PolicyTestRequest,
+    PolicyTrustRequest,
+};
+use crate::error::Result;
+use crate::host::Text;
+use crate::policy::{Case, Request, Table};
+use crate::report::Format;
+use clap::Parser as _;
+
+pub(super) fn show(args: PolicyShowArgs) -> PolicyShowRequest {
+    PolicyShowRequest {
+        level: args.level,
+        profile: args.profile,
+        format: args.format.map_or(Format::Text, Format::from),
+    }
+}
+
+pub(super) fn check(args: PolicyCheckArgs) -> PolicyCheckRequest {
+    PolicyCheckRequest {
+        files: args.files,
+        format: args.format.map_or(Format::Text, Format::from),
+    }
+}
+
+pub(super) fn diff(args: PolicyDiffArgs) -> PolicyDiffRequest {
+    PolicyDiffRequest {
+        before: args.before,
+        after: args.after,
+        format: args.format.map_or(Format::Text, Format::from),
+    }
+}
+
+pub(super) fn init(args: &PolicyInitArgs) -> PolicyInitRequest {
+    PolicyInitRequest { force: args.force }
+}
+
+pub(super) fn trust(args: PolicyTrustArgs) -> PolicyTrustRequest {
+    PolicyTrustRequest {
+        file: args.file,
+        list: args.list,
+        forget: args.forget,
+    }
+}
+
+/// Reads the table and every case's command line.
+///
+/// # Errors
+/// The table cannot be read or is not understood.
+pub(super) fn test(args: PolicyTestArgs) -> Result<PolicyTestRequest> {
+    let text = Text::any(&args.file)?;
+    let file = args.file.to_string_lossy().into_owned();
+    let table = Table::parse(&file, text.file().bytes)?;
+    let cases = table.cases.into_iter().map(|case| {
+        let run = asked(&case);
+        (case, run)
+    });
+    Ok(PolicyTestRequest {
+        file,
+        cases: cases.collect(),
+        policy: args.policy,
+        profile: args.profile,
+        format: args.format.map_or(Format::Text, Format::from),
+    })
+}
+
+/// What a case's words mean after `lazaret run`.
+fn asked(case: &Case) -> std::result::Result<Request, String> {
+    let words = ["lazaret", "run"].into_iter();
+    let words = words.chain(case.run.iter().map(String::as_str));
+    match Cli::try_parse_from(words).map(|cli| cli.verb) {
+        Ok(Some(Verb::Run(args))) => run::request(*args)
+            .map(|run| run.request)
+            .map_err(|error| error.to_string()),
+        Ok(_) => Err("no image".to_owned()),
+        Err(error) => {
+            let told = error.render().to_string();
+            let first = told.lines().next().unwrap_or_default();
+            Err(first.strip_prefix("error: ").unwrap_or(first).to_owned())
+        }
+    }
+}

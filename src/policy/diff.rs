@@ -1,0 +1,251 @@
+//! What another policy would change: asked of both, never compared as text.
+//!
+//! Both policies are asked about every value that either of them speaks of, for every group of
+//! images that either of them names and for images that neither names. A pattern is asked about by
+//! an instance of it.
+
+use super::compose::{Policy, Subject};
+use super::facts::Outside;
+use super::limit::{Limit, Unit};
+use super::mounts;
+use super::parse::{Accept, Key};
+use super::words;
+use std::collections::BTreeSet;
+
+/// One thing that is otherwise under the second policy.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// The images that it is about, as rules name them; empty: those that no rule names.
+    pub image: String,
+    /// What it is: `mounts`, `limits pids`, `trust`.
+    pub about: String,
+    /// The value that rules speak of; empty where there is one alone.
+    pub value: String,
+    /// Under the first policy: `allowed`, `not allowed`, `given`, an amount, a word.
+    pub before: String,
+    /// Under the second.
+    pub after: String,
+    /// The second lets more be had.
+    pub wider: bool,
+}
+
+/// The memory that percentages are of, to compare them.
+const MEMORY: u64 = 100 << 30;
+
+/// What `after` changes of `before`.
+pub fn diff(before: &Policy, after: &Policy) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut images: BTreeSet<String> = BTreeSet::from([String::new()]);
+    for policy in [before, after] {
+        images.extend(policy.named_images());
+    }
+    let mut of_all: Vec<Change> = Vec::new();
+    for image in images {
+        let subject = Subject::named(match image.as_str() {
+            "" => "no-rule-names.invalid/it:latest".to_owned(),
+            pattern => instance(pattern),
+        });
+        let sides = [before.about(&subject), after.about(&subject)];
+        let mut here = Vec::new();
+        trust(&sides, &subject, &mut here);
+        for key in Key::ALL {
+            values(&sides, &subject, key, &mut here);
+        }
+        for limit in Limit::ALL {
+            amounts(&sides, &subject, limit, &mut here);
+        }
+        requirements(&sides, &subject, &mut here);
+        // What changes for all images is told once, for those that no rule names.
+        here.retain(|change| !of_all.contains(change));
+        if image.is_empty() {
+            of_all.clone_from(&here);
+        }
+        changes.extend(here.into_iter().map(|change| Change {
+            image: image.clone(),
+            ..change
+        }));
+    }
+    changes
+}
+
+/// Text that fits a pattern.
+fn instance(pattern: &str) -> String {
+    pattern.replace("**", "x").replace('*', "x")
+}
+
+fn change(about: &str, value: &str, before: &str, after: &str, wider: bool) -> Change {
+    Change {
+        image: String::new(),
+        about: about.to_owned(),
+        value: value.to_owned(),
+        before: before.to_owned(),
+        after: after.to_owned(),
+        wider,
+    }
+}
+
+impl Policy {
+    /// Every pattern of images that some rule names.
+    fn named_images(&self) -> BTreeSet<String> {
+        let mut named = BTreeSet::new();
+        for level in &self.levels {
+            let rules = &level.rules;
+            let lists = rules.give.iter().chain(&rules.allow).chain(&rules.deny);
+            let lists = lists.map(|rule| &rule.head);
+            let trust = rules.trust.iter().map(|rule| &rule.head);
+            let require = rules.require.iter().map(|rule| &rule.head);
+            for head in lists.chain(trust).chain(require) {
+                named.extend(head.images.iter().filter(|i| *i != "**").cloned());
+            }
+        }
+        named
+    }
+
+    /// Whether something is had or may be asked for.
+    fn lets(&self, subject: &Subject, key: Key, value: &str) -> bool {
+        match key {
+            Key::Mounts if value != "tmpfs" => {
+                let (path, write) = match value.strip_suffix(":rw") {
+                    Some(path) => (path, true),
+                    None => (value.strip_suffix(":ro").unwrap_or(value), false),
+                };
+                let outside = Outside {
+                    cwd: "/home/somebody/here".to_owned(),
+                    homes: vec!["/home/somebody".to_owned()],
+                    ..Outside::default()
+                };
+                let path = match (path.strip_prefix("./"), path.strip_prefix('~')) {
+                    (Some(rest), _) => format!("{}/{rest}", outside.cwd),
+                    (_, Some(rest)) => format!("/home/somebody{rest}"),
+                    _ => path.replacen("**", "/x", usize::from(path.starts_with("**"))),
+                };
+                mounts::lets(self, subject, &instance(&path), write, &outside)
+            }
+            _ => self.ask(subject, key, &instance(value)).is_ok(),
+        }
+    }
+
+    fn gives_value(&self, subject: &Subject, key: Key, value: &str) -> bool {
+        let rules = self.gives(subject);
+        let entries = rules.iter().flat_map(|(_, rule)| rule.lists.iter());
+        let mut of_key = entries.filter(|entry| entry.key == key);
+        match key {
+            // A cell has one, the weightiest rule's.
+            Key::Network | Key::Syscalls => {
+                let last = of_key.next_back();
+                last.is_some_and(|entry| entry.values.iter().any(|v| v == value))
+            }
+            _ => of_key.any(|entry| entry.values.iter().any(|v| v == value)),
+        }
+    }
+
+    fn says(&self, subject: &Subject, key: Key, value: &str) -> &'static str {
+        match self.lets(subject, key, value) {
+            false => "not allowed",
+            true if self.gives_value(subject, key, value) => "given",
+            true => "allowed",
+        }
+    }
+}
+
+fn rank(said: &str) -> u8 {
+    match said {
+        "given" => 2,
+        "allowed" => 1,
+        _ => 0,
+    }
+}
+
+fn values(sides: &[Policy; 2], subject: &Subject, key: Key, changes: &mut Vec<Change>) {
+    let mut spoken: BTreeSet<&str> = BTreeSet::new();
+    for level in sides.iter().flat_map(|side| &side.levels) {
+        let rules = &level.rules;
+        let rules = rules.give.iter().chain(&rules.allow).chain(&rules.deny);
+        let entries = rules.flat_map(|rule| rule.lists.iter());
+        let of_key = entries.filter(|entry| entry.key == key);
+        spoken.extend(of_key.flat_map(|entry| entry.values.iter().map(String::as_str)));
+    }
+    for value in spoken {
+        let [before, after] = sides.each_ref().map(|side| side.says(subject, key, value));
+        if before != after {
+            let wider = rank(after) > rank(before);
+            changes.push(change(key.name(), value, before, after, wider));
+        }
+    }
+}
+
+fn trust(sides: &[Policy; 2], subject: &Subject, changes: &mut Vec<Change>) {
+    let [before, after] = sides.each_ref().map(|side| {
+        let accepts = side.levels.iter().map(|level| level.trust(subject));
+        // Nobody's trust is a refusal, and the strictest level counts.
+        accepts
+            .map(|rule| rule.map_or(Accept::Reject, |rule| rule.accept))
+            .max()
+            .unwrap_or(Accept::Reject)
+    });
+    if before != after {
+        let wider = after < before;
+        changes.push(change("trust", "", before.word(), after.word(), wider));
+    }
+}
+
+fn amounts(sides: &[Policy; 2], subject: &Subject, limit: Limit, changes: &mut Vec<Change>) {
+    let shown = |amount: Option<u64>| match (amount, limit.unit()) {
+        (None, _) => "no limit".to_owned(),
+        (Some(n), Unit::Pieces) => n.to_string(),
+        (Some(n), Unit::Bytes) if n % (MEMORY / 100) == 0 => {
+            format!("{}% of the memory", n / (MEMORY / 100))
+        }
+        (Some(n), Unit::Bytes) => words::size(n),
+        (Some(n), Unit::Seconds) => format!("{n}s"),
+    };
+    let most = |side: &Policy| {
+        let levels = side.levels.iter();
+        let amounts = levels.filter_map(|level| level.most(subject, limit, MEMORY));
+        amounts.map(|(amount, ..)| amount).min()
+    };
+    let given = |side: &Policy| {
+        let rules = side.gives(subject);
+        let entries = rules
+            .iter()
+            .flat_map(|(weight, rule)| rule.limits.iter().map(move |entry| (*weight, entry)));
+        let of_limit = entries.filter(|(_, entry)| entry.key == limit);
+        let amounts = of_limit.filter_map(|(weight, entry)| {
+            Some((weight, super::compose::amount(limit, entry, MEMORY)?))
+        });
+        let weightiest =
+            amounts.max_by_key(|(weight, amount)| (*weight, std::cmp::Reverse(*amount)));
+        weightiest.map(|(_, amount)| amount)
+    };
+    for (about, [before, after]) in [
+        ("most", sides.each_ref().map(most)),
+        ("given", sides.each_ref().map(given)),
+    ] {
+        if before != after {
+            let wider = after.unwrap_or(u64::MAX) > before.unwrap_or(u64::MAX);
+            changes.push(change(
+                &format!("limits {}", limit.name()),
+                about,
+                &shown(before),
+                &shown(after),
+                wider,
+            ));
+        }
+    }
+}
+
+/// What must hold: a line each, as it is written.
+fn requirements(sides: &[Policy; 2], subject: &Subject, changes: &mut Vec<Change>) {
+    let [before, after] = sides.each_ref().map(|side| {
+        let rules = side.levels.iter().flat_map(|level| level.require(subject));
+        rules
+            .flat_map(super::view::required)
+            .collect::<BTreeSet<_>>()
+    });
+    for gone in before.difference(&after) {
+        changes.push(change("require", gone, "required", "not required", true));
+    }
+    for new in after.difference(&before) {
+        changes.push(change("require", new, "not required", "required", false));
+    }
+}

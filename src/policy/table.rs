@@ -1,0 +1,378 @@
+//! Tables of requests with the verdicts that are expected of a policy: `policy test`.
+//!
+//! ```toml
+//! version = 1
+//!
+//! [[case]]
+//! name   = "the database may write its data and nothing else"
+//! run    = "-v ~/data/db:/data registry.lab.example/db/pg:16"
+//! expect = "allow"
+//!
+//! [[case]]
+//! run     = ["-v", "/etc:/x", "registry.lab.example/db/pg:16"]
+//! expect  = "deny"
+//! because = "never.toml"
+//! host    = { subids = false }
+//! image   = { user = "postgres", setuid = ["/bin/su"] }
+//! files   = { "/etc" = "folder" }
+//! ```
+//!
+//! Nothing is run and nothing of this machine is looked at: a case says what it is about, and the
+//! rest is an ordinary machine and an ordinary image.
+
+use super::facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
+use super::grants::{Reason, Verdict};
+use super::request::{DeviceAsk, Request};
+use super::words;
+use super::{Admit, Policy, admit, decide, wanted_devices};
+use crate::error::{Error, Kind, Result};
+use crate::image::{Descriptor, Digest, ImageConfig, Manifest, Platform};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A table of cases.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// In the order in which they stand.
+    pub cases: Vec<Case>,
+}
+
+/// A request and the verdict that is expected.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Counted from 1.
+    pub line: usize,
+    /// What a person calls it; else its command line.
+    pub name: String,
+    /// The words after `lazaret run`.
+    pub run: Vec<String>,
+    /// It is allowed.
+    pub allow: bool,
+    /// A word of one of the refusal's reasons: of its rule, place or why.
+    pub because: Option<String>,
+    image: ImageText,
+    host: HostText,
+    files: BTreeMap<String, KindText>,
+}
+
+/// How a case went.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub enum Outcome {
+    /// As expected.
+    Passed,
+    /// Otherwise: what was found instead.
+    Failed(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    version: u32,
+    #[serde(default)]
+    host: HostText,
+    #[serde(default)]
+    case: Vec<toml::Spanned<CaseText>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseText {
+    name: Option<String>,
+    run: RunText,
+    expect: Expect,
+    because: Option<String>,
+    #[serde(default)]
+    image: ImageText,
+    host: Option<HostText>,
+    #[serde(default)]
+    files: BTreeMap<String, KindText>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RunText {
+    Line(String),
+    Words(Vec<String>),
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Expect {
+    Allow,
+    Deny,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ImageText {
+    user: String,
+    layers: Option<u64>,
+    size: u64,
+    files: u64,
+    setuid: Vec<String>,
+    file_caps: Vec<String>,
+    special: Vec<String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HostText {
+    subids: bool,
+    root: bool,
+    landlock: u32,
+    memory: String,
+    home: String,
+    cwd: String,
+}
+
+impl Default for HostText {
+    fn default() -> Self {
+        Self {
+            subids: true,
+            root: false,
+            landlock: 7,
+            memory: "8GiB".to_owned(),
+            home: "/home/ana".to_owned(),
+            cwd: "/home/ana/work".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindText {
+    Folder,
+    File,
+    Device,
+    Fifo,
+    Socket,
+}
+
+impl Table {
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// `Malformed`, with the line: it is not understood.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
+        let malformed = |line: usize, cause: String| {
+            Error::new(Kind::Malformed, format!("{name}:{line}: {cause}"))
+        };
+        let text = std::str::from_utf8(bytes)
+            .map_err(|e| malformed(1, format!("this is no text: {e}")))?;
+        let line_of = |at: usize| text.bytes().take(at).filter(|b| *b == b'\n').count() + 1;
+        let file: FileText = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(1, |span| line_of(span.start));
+            malformed(line, words::one_line(e.message()))
+        })?;
+        if file.version != 1 {
+            let error = malformed(1, format!("version = {}", file.version));
+            return Err(error.hint("this lazaret reads version = 1"));
+        }
+        let cases = file.case.into_iter().map(|case| {
+            let line = line_of(case.span().start);
+            let case = case.into_inner();
+            let run = match case.run {
+                RunText::Words(words) => words,
+                RunText::Line(text) => text.split_whitespace().map(str::to_owned).collect(),
+            };
+            let host = case.host.unwrap_or_else(|| file.host.clone());
+            // What the shell would have done.
+            let expanded = run.iter().map(|word| match word.strip_prefix("~/") {
+                Some(rest) => format!("{}/{rest}", host.home),
+                None => word.clone(),
+            });
+            let name = case.name.unwrap_or_else(|| run.join(" "));
+            Case {
+                line,
+                name,
+                run: expanded.collect(),
+                allow: case.expect == Expect::Allow,
+                because: case.because,
+                image: case.image,
+                host,
+                files: case.files,
+            }
+        });
+        let cases: Vec<Case> = cases.collect();
+        if cases.is_empty() {
+            return Err(malformed(1, "a table without a case".to_owned())
+                .hint("a case begins with a line [[case]]"));
+        }
+        Ok(Self { cases })
+    }
+}
+
+impl Case {
+    /// Puts `request`, which [`Case::run`] means, to both decisions of `policy`.
+    pub fn verdict(&self, policy: &Policy, request: &Request) -> Outcome {
+        let (reasons, error) = match self.reasons(policy, request) {
+            Ok(reasons) => (reasons, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        if let Some(error) = error {
+            return Outcome::Failed(format!("neither allowed nor denied: {error}"));
+        }
+        let told = |reason: &Reason| {
+            format!(
+                "{}: {} ({}): {}",
+                reason.asked, reason.rule, reason.origin, reason.why
+            )
+        };
+        match (self.allow, reasons.as_slice()) {
+            (true, []) => Outcome::Passed,
+            (true, [first, ..]) => Outcome::Failed(format!("denied: {}", told(first))),
+            (false, []) => Outcome::Failed("allowed".to_owned()),
+            (false, [first, ..]) => match &self.because {
+                Some(word) if !reasons.iter().any(|r| told(r).contains(word.as_str())) => {
+                    Outcome::Failed(format!("denied for another reason: {}", told(first)))
+                }
+                _ => Outcome::Passed,
+            },
+        }
+    }
+
+    fn reasons(&self, policy: &Policy, request: &Request) -> Result<Vec<Reason>> {
+        let config = self.config();
+        let manifest = self.manifest();
+        if let Admit::Deny(reasons) = admit(policy, &request.image, &manifest, &config) {
+            return Ok(reasons);
+        }
+        let image = ImageFacts {
+            manifest: manifest.digest,
+            config,
+            layers: self.image.layers.unwrap_or(1),
+            size: self.image.size,
+            files: self.image.files,
+            setuid: self.image.setuid.clone(),
+            file_caps: self.image.file_caps.clone(),
+            special: self.image.special.clone(),
+        };
+        let devices = wanted_devices(policy, &request.image, &request.devices);
+        match decide(policy, request, &image, &self.machine(request, &devices)?)? {
+            Verdict::Allow(_) => Ok(Vec::new()),
+            Verdict::Deny(reasons) => Ok(reasons),
+        }
+    }
+
+    fn config(&self) -> ImageConfig {
+        ImageConfig {
+            platform: Platform::native(),
+            user: self.image.user.clone(),
+            env: Vec::new(),
+            entrypoint: Vec::new(),
+            // A request without a command means the image's.
+            cmd: vec!["command".to_owned()],
+            working_dir: String::new(),
+            volumes: Vec::new(),
+            exposed_ports: Vec::new(),
+            stop_signal: None,
+            labels: self.image.labels.clone(),
+            diff_ids: Vec::new(),
+            created: None,
+            history: Vec::new(),
+        }
+    }
+
+    fn manifest(&self) -> Manifest {
+        let digest = Digest::of(b"");
+        let blob = |size| Descriptor {
+            media_type: String::new(),
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+        };
+        let layers = self.image.layers.unwrap_or(1);
+        Manifest {
+            digest,
+            media_type: String::new(),
+            config: blob(0),
+            layers: (0..layers.min(10_000)).map(|_| blob(0)).collect(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    fn machine(&self, request: &Request, devices: &[DeviceAsk]) -> Result<HostFacts> {
+        let host = &self.host;
+        let ids = SubIds {
+            base: 100_000,
+            count: 65536,
+        };
+        let uid = if host.root { 0 } else { 1000 };
+        let memory = words::parse_size(&host.memory, 0).ok_or_else(|| {
+            let cause = format!("memory = {} is no size", words::toml(&host.memory));
+            Error::new(Kind::Malformed, cause)
+        })?;
+        let source = |path: &str| {
+            let real = self.real(path);
+            let kind = self.files.get(path).or_else(|| self.files.get(&real));
+            SourceFacts {
+                kind: match kind {
+                    None | Some(KindText::Folder) => FileKind::Folder,
+                    Some(KindText::File) => FileKind::File,
+                    Some(KindText::Device) => FileKind::Device,
+                    Some(KindText::Fifo) => FileKind::Fifo,
+                    Some(KindText::Socket) => FileKind::Socket,
+                },
+                path: real,
+                uid,
+                gid: uid,
+                mode: 0o755,
+                mounts: Vec::new(),
+            }
+        };
+        let device = |ask: &DeviceAsk| DeviceFacts {
+            path: ask.source.clone(),
+            character: true,
+            major: 226,
+            minor: 128,
+            name: ask.source.strip_prefix("/dev/").map(str::to_owned),
+            uid: 0,
+            gid: 0,
+            mode: 0o666,
+        };
+        Ok(HostFacts {
+            kernel: (6, 18),
+            architecture: "amd64",
+            uid,
+            gid: uid,
+            groups: Vec::new(),
+            root: host.root,
+            landlock_abi: host.landlock,
+            subids: host.subids.then_some((ids, ids)),
+            no_subids: "apt install uidmap, and add subordinate ids".to_owned(),
+            hard_limits: Vec::new(),
+            memory,
+            outside: Outside {
+                cwd: host.cwd.clone(),
+                homes: vec![host.home.clone()],
+                own: vec![
+                    format!("{}/.local/share/lazaret", host.home),
+                    format!("{}/.config/lazaret", host.home),
+                    "/etc/lazaret".to_owned(),
+                ],
+                sources: request.binds.iter().map(|b| source(&b.source)).collect(),
+                devices: devices.iter().map(device).collect(),
+            },
+        })
+    }
+
+    /// A path as it would be without links: from the root, without `.` and `..`.
+    fn real(&self, path: &str) -> String {
+        let from = match path.strip_prefix("~/") {
+            Some(rest) => format!("{}/{rest}", self.host.home),
+            None if path.starts_with('/') => path.to_owned(),
+            None => format!("{}/{path}", self.host.cwd),
+        };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in from.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        format!("/{}", parts.join("/"))
+    }
+}
