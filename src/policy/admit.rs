@@ -1,8 +1,9 @@
 //! The first decision: whether an image may come in at all, before any layer is looked at.
 
-use super::compose::{Policy, Subject};
+use super::compose::Policy;
 use super::grants::{Origin, Reason};
 use super::parse::Accept;
+use super::subject::Subject;
 use super::words;
 use crate::image::{ImageConfig, ImageName, Manifest};
 

@@ -3,14 +3,14 @@
 
 use super::explain::{Answered, Ear, Heard, Said};
 use super::grants::{Origin, Reason};
+use super::levels::level;
 use super::limit::{Limit, Unit};
-use super::parse::{
-    self, Accept, Day, Entry, Head, Key, Parsed, PolicyFile, Problem, Require, Rule, Trust,
-};
-use super::pattern::{matches, specificity};
-use super::shipped::{self, NEVER};
+use super::parse::{Accept, Day, Entry, Head, Key, Parsed, PolicyFile, Require, Rule, Trust};
+use super::pattern::matches;
+use super::shipped::NEVER;
+use super::subject::Subject;
 use super::words;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::image::ImageName;
 use std::rc::Rc;
 
@@ -84,54 +84,6 @@ pub enum Composed {
     Policy(Policy),
     /// A file extends this profile: look for it, and try again with it among the sources.
     Needs(Wanted),
-}
-
-/// The image as rules see it: as named in full, and without tag and digest.
-#[derive(Debug, Clone)]
-pub(super) struct Subject {
-    pub(super) full: String,
-    bare: String,
-}
-
-impl Subject {
-    pub(super) fn of(name: &ImageName) -> Self {
-        let full = name.to_string();
-        let bare = match name {
-            ImageName::Registry(reference) => format!("{}/{}", reference.domain, reference.path),
-            _ => full.clone(),
-        };
-        Self { full, bare }
-    }
-
-    /// An image by its full name alone.
-    pub(super) fn named(full: String) -> Self {
-        let of_registry = !full
-            .split_once(':')
-            .is_some_and(|(word, _)| crate::image::is_transport(word));
-        let last = full.rfind('/').map_or(0, |at| at + 1);
-        let end = match full.get(last..).and_then(|name| name.find(['@', ':'])) {
-            Some(at) if of_registry => last + at,
-            _ => full.len(),
-        };
-        let bare = full.get(..end).unwrap_or_default().to_owned();
-        Self { full, bare }
-    }
-
-    /// The specificity of the best pattern that matches; no patterns match everything.
-    fn fits(&self, patterns: &[String]) -> Option<usize> {
-        if patterns.is_empty() {
-            return Some(0);
-        }
-        patterns
-            .iter()
-            .filter(|p| matches(p, &self.full) || matches(p, &self.bare))
-            .map(|p| specificity(p))
-            .max()
-    }
-
-    fn is_of(&self, head: &Head) -> bool {
-        self.fits(&head.images).is_some()
-    }
 }
 
 /// Level, nearness of the file, specificity: the larger counts.
@@ -456,117 +408,6 @@ impl Policy {
         });
         told.collect()
     }
-
-    /// The project's file, where there is one.
-    fn project_file(&self) -> &str {
-        let project = self.levels.iter().find(|l| l.whose == Whose::Project);
-        project.map_or("lazaret.toml", |level| &level.file)
-    }
-
-    fn not_allowed(
-        &self,
-        whose: Whose,
-        subject: &Subject,
-        key: Key,
-        nearest: Option<(&Rule, &Entry<Key>)>,
-        snippet: &str,
-    ) -> Reason {
-        let (rule, origin, why) = match nearest {
-            Some((rule, entry)) => (
-                written(rule, entry),
-                rule.head.at(entry.line),
-                rule.head.reason.clone(),
-            ),
-            None => (
-                format!("no rule allows any {}", key.name()),
-                Origin::Always("what no rule allows is refused"),
-                "nothing is had that is neither given nor allowed".to_owned(),
-            ),
-        };
-        let cure = self.cure(whose, subject, snippet, &origin);
-        Reason {
-            asked: String::new(),
-            rule,
-            origin,
-            why,
-            cure,
-        }
-    }
-
-    /// The lines that allow something for this image alone, if the level is the user's own.
-    pub(super) fn cure(
-        &self,
-        whose: Whose,
-        subject: &Subject,
-        snippet: &str,
-        origin: &Origin,
-    ) -> Vec<String> {
-        match whose {
-            Whose::BuiltIn => Vec::new(),
-            Whose::System => vec![format!("only the administrator can allow this ({origin})")],
-            Whose::User => vec![
-                format!("to allow it, add to {}", self.user_file),
-                "[[allow]]".to_owned(),
-                format!("image = {}", words::toml(&subject.full)),
-                snippet.to_owned(),
-                "reason = \"...\"".to_owned(),
-            ],
-            Whose::Project => vec![format!(
-                "the project's policy does not allow it ({}): change it and run `lazaret policy \
-                 trust` again, or run elsewhere",
-                self.project_file()
-            )],
-        }
-    }
-
-    /// The cure of an image that is not trusted: the narrowest that lets this one in.
-    pub(super) fn trust_cure(
-        &self,
-        whose: Whose,
-        subject: &Subject,
-        origin: &Origin,
-    ) -> Vec<String> {
-        match whose {
-            Whose::User => vec![
-                format!("to trust it, add to {}", self.user_file),
-                "[[trust]]".to_owned(),
-                format!("image = {}", words::toml(&subject.full)),
-                "accept = \"tofu\"".to_owned(),
-                "reason = \"...\"".to_owned(),
-            ],
-            _ => vec![format!("only the administrator can allow this ({origin})")],
-        }
-    }
-
-    /// The cure of a requirement that is not met: there is none but to change the rule, and only
-    /// who set it can.
-    pub(super) fn require_cure(&self, whose: Whose, origin: &Origin) -> Vec<String> {
-        match whose {
-            Whose::User if !matches!(origin, Origin::Rule { builtin: true, .. }) => {
-                vec![format!("your own rule requires it ({origin})")]
-            }
-            Whose::System => vec![format!("only the administrator can allow this ({origin})")],
-            _ => Vec::new(),
-        }
-    }
-
-    fn cure_of_denial(&self, whose: Whose, rule: &Rule, line: usize) -> Vec<String> {
-        match whose {
-            Whose::BuiltIn => Vec::new(),
-            Whose::System => vec![format!(
-                "only the administrator can allow this ({}:{line})",
-                rule.head.file
-            )],
-            // A profile's denials are why it is extended.
-            Whose::User if rule.head.builtin => Vec::new(),
-            Whose::User | Whose::Project => {
-                vec![format!(
-                    "your own rule says so: narrow it at {}:{line}",
-                    rule.head.file
-                )]
-            }
-        }
-    }
 }
 
 /// An answer as it is told: of the rule's values only those that speak of what was asked.
@@ -633,140 +474,4 @@ pub(super) fn written_limit(rule: &Rule, entry: &Entry<Limit>) -> String {
         rule.word,
         entry.key.name()
     )
-}
-
-/// A level from its file and what that extends, or the profile that must be read first.
-fn level(
-    whose: Whose,
-    file: Option<&PolicyFile<'_>>,
-    sources: &Sources<'_>,
-) -> Result<std::result::Result<Level, Wanted>> {
-    let mut rules = match file {
-        Some(file) => read(file, sources.today)?,
-        None => Parsed::default(),
-    };
-    let flag = sources.profile.filter(|_| whose == Whose::User);
-    let first = match (flag, file) {
-        (Some(name), _) => Some(name.to_owned()),
-        (None, Some(_)) => rules.extends.take(),
-        (None, None) => Some("strict".to_owned()),
-    };
-    let name = file.map_or(sources.user_file, |file| file.name);
-    let mut next = Some(first.ok_or_else(|| extends_nothing(name, whose))?);
-    let mut chain = vec![match flag {
-        Some(_) => "--profile".to_owned(),
-        None => name.to_owned(),
-    }];
-    while let Some(base) = next.take() {
-        let said_by = chain.last().map_or(name, String::as_str).to_owned();
-        if chain.contains(&base) {
-            let circle = format!("{} -> {}", chain.join(" -> "), words::shown(&base));
-            return Err(Error::new(
-                Kind::Malformed,
-                format!("policy {name}: it extends itself: {circle}"),
-            )
-            .hint("one of them must extend \"strict\" or nothing"));
-        }
-        let mut found = match shipped::named(&base) {
-            Some(shipped) if shipped.name == NEVER.name && !narrows(whose) => {
-                return Err(no_profile(&said_by, &base)
-                    .hint("never is a ceiling and gives nothing: extends = \"strict\""));
-            }
-            Some(shipped) => shipped.rules()?,
-            None if whose == Whose::Project => {
-                return Err(no_profile(&said_by, &base)
-                    .hint("a project extends \"never\" to only take away, or what is built in"));
-            }
-            None => {
-                let wanted = Wanted {
-                    system: whose == Whose::System,
-                    name: base.clone(),
-                    said_by: said_by.clone(),
-                };
-                if !is_name(&base) {
-                    return Err(no_profile(&said_by, &base).hint(there_are()));
-                }
-                match sources.profiles.iter().find(|(name, _)| *name == wanted) {
-                    Some((_, file)) => read(file, sources.today)?,
-                    None => return Ok(Err(wanted)),
-                }
-            }
-        };
-        next = found.extends.take();
-        for _ in 1..chain.len() {
-            for head in found.heads_mut() {
-                head.depth = head.depth.saturating_add(1);
-            }
-        }
-        rules.extend(found);
-        chain.push(base);
-    }
-    Ok(Ok(Level {
-        whose,
-        file: name.into(),
-        rules,
-    }))
-}
-
-/// Whether a level may only take away.
-fn narrows(whose: Whose) -> bool {
-    matches!(whose, Whose::System | Whose::Project)
-}
-
-/// Whether a word can be a profile's name, and so part of a path.
-fn is_name(word: &str) -> bool {
-    let letters = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
-    (1..=64).contains(&word.len()) && word.bytes().all(letters)
-}
-
-/// Every problem of a file, in the order of their places; none: it is understood.
-pub fn problems(file: &PolicyFile<'_>, today: Day) -> Vec<Problem> {
-    parse::parse(file, today).err().unwrap_or_default()
-}
-
-fn read(file: &PolicyFile<'_>, today: Day) -> Result<Parsed> {
-    parse::parse(file, today).map_err(|problems| parse::error(file.name, &problems))
-}
-
-fn there_are() -> String {
-    let names: Vec<&str> = shipped::ALL.iter().map(|s| s.name).collect();
-    format!(
-        "built in are {}; others are files: profiles/NAME.toml beside the policy",
-        names.join(", ")
-    )
-}
-
-fn no_profile(said_by: &str, name: &str) -> Error {
-    Error::new(
-        Kind::NotFound,
-        match said_by {
-            "--profile" => format!("--profile: there is no profile {}", words::toml(name)),
-            file => format!("policy {file}: there is no profile {}", words::toml(name)),
-        },
-    )
-}
-
-impl Wanted {
-    /// The error of a profile that was looked for and is not there.
-    pub fn not_there(&self) -> Error {
-        let names: Vec<&str> = shipped::ALL.iter().map(|s| s.name).collect();
-        no_profile(&self.said_by, &self.name).hint(match parse::nearest(&self.name, &names) {
-            Some(near) => format!("did you mean {near}?"),
-            None => there_are(),
-        })
-    }
-}
-
-fn extends_nothing(name: &str, whose: Whose) -> Error {
-    Error::new(
-        Kind::Malformed,
-        format!("policy {name} does not say what it extends"),
-    )
-    .hint(match whose {
-        Whose::User => "add a line: extends = \"strict\"",
-        _ => {
-            "extends = \"never\" to only take away; extends = \"strict\" where nothing more than \
-             that may be had"
-        }
-    })
 }

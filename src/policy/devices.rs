@@ -4,13 +4,14 @@
 //! `/dev/null`. What is compared is the node's real path, which must be what the kernel calls that
 //! device: a node of another's number is neither.
 
-use super::compose::{Policy, Subject};
+use super::compose::Policy;
 use super::facts::{DeviceFacts, HostFacts};
 use super::grants::{DeviceMount, Granted, Origin, Reason};
 use super::mounts;
 use super::parse::Key;
 use super::pattern::matches;
 use super::request::{DeviceAsk, Request};
+use super::subject::Subject;
 use super::words;
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageName;

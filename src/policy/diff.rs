@@ -4,11 +4,12 @@
 //! images that either of them names and for images that neither names. A pattern is asked about by
 //! an instance of it.
 
-use super::compose::{Policy, Subject};
+use super::compose::Policy;
 use super::facts::Outside;
 use super::limit::{Limit, Unit};
 use super::mounts;
 use super::parse::{Accept, Key};
+use super::subject::Subject;
 use super::words;
 use std::collections::BTreeSet;
 

@@ -8,12 +8,14 @@ mod admit;
 mod caps;
 mod command;
 mod compose;
+mod cure;
 mod decide;
 mod devices;
 mod diff;
 mod explain;
 mod facts;
 mod grants;
+mod levels;
 mod limit;
 mod lint;
 mod mounts;
@@ -23,6 +25,7 @@ pub mod property;
 mod request;
 mod require;
 mod shipped;
+mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -32,11 +35,12 @@ mod view;
 mod words;
 
 pub use admit::{Admit, admit};
-pub use compose::{Composed, Policy, Sources, Wanted, problems};
+pub use compose::{Composed, Policy, Sources, Wanted};
 pub use decide::decide;
 pub use devices::wanted_devices;
 pub use diff::{Change, diff};
 pub use explain::{Answered, Ear, Heard, Said};
+pub use levels::problems;
 pub use lint::Idle;
 pub use parse::{MAX_FILE, PolicyFile, Problem};
 

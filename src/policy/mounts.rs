@@ -6,12 +6,13 @@
 //! compared is the source's real path, without any symbolic link.
 
 use super::command;
-use super::compose::{Policy, Subject};
+use super::compose::Policy;
 use super::facts::{FileKind, HostFacts, Outside, SourceFacts};
 use super::grants::{BindMount, Granted, Origin, Reason, TmpfsMount};
 use super::parse::Key;
 use super::pattern::{matches, matches_below};
 use super::request::{BindAsk, Request};
+use super::subject::Subject;
 use super::words;
 use crate::error::{Error, Kind, Result};
 use std::cell::Cell;

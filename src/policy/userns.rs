@@ -1,9 +1,10 @@
 //! `--userns keep-id`: the caller's own number inside, where a rule allows it.
 
-use super::compose::{Policy, Subject};
+use super::compose::Policy;
 use super::facts::HostFacts;
 use super::grants::{Origin, Reason};
 use super::parse::Key;
+use super::subject::Subject;
 use crate::image::ImageName;
 
 /// The one thing that can be asked for beside the default.

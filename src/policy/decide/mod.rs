@@ -8,13 +8,14 @@ mod verify;
 
 use crate::error::Result;
 use crate::policy::command;
-use crate::policy::compose::{Policy, Subject};
+use crate::policy::compose::Policy;
 use crate::policy::devices;
 use crate::policy::facts::{HostFacts, ImageFacts};
 use crate::policy::grants::{Downgrade, Granted, Grants, IdMapKind, Origin, Reason, Verdict};
 use crate::policy::mounts;
 use crate::policy::parse::Key;
 use crate::policy::request::Request;
+use crate::policy::subject::Subject;
 use crate::policy::userns;
 use crate::policy::words;
 
