@@ -280,7 +280,7 @@ fn decided(
     rootfs: &RootFs,
     host: &HostFacts,
 ) -> Result<Grants> {
-    let facts = ImageFacts {
+    let mut facts = ImageFacts {
         manifest: image.manifest.digest,
         config: (*image.config).clone(),
         layers: rootfs.facts.layers,
@@ -289,7 +289,14 @@ fn decided(
         setuid: rootfs.facts.setuid.clone(),
         file_caps: rootfs.facts.file_caps.clone(),
         special: rootfs.facts.special.clone(),
+        tree: None,
     };
+    let wanted = policy.facts_wanted(&request.request.image, &facts);
+    if !wanted.is_empty() {
+        let lists = rootfs.lists()?;
+        let lists: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
+        facts.tree = Some(plan::tree_facts(&lists, &wanted)?);
+    }
     match decide(policy, &request.request, &facts, host)? {
         Verdict::Allow(grants) => Ok(*grants),
         Verdict::Deny(reasons) => Err(refused(reasons)),

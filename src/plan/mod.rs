@@ -5,6 +5,7 @@
 
 mod build;
 mod ids;
+mod merged;
 mod mounts;
 pub mod seccomp;
 mod step;
@@ -14,6 +15,7 @@ pub mod tree;
 pub use crate::policy::VerifyMode;
 pub use build::{Ground, build};
 pub use ids::{IdMap, IdRange};
+pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
 pub use step::{
     Actor, LandlockRule, Plan, Planned, Resource, Rlimit, Stdio, Step, UserSpec, Variable,

@@ -1,5 +1,6 @@
 //! What is known of the image and of this machine when a decision is made.
 
+use super::tree::TreeFacts;
 use super::ulimits::Which;
 use crate::image::{Digest, ImageConfig};
 
@@ -16,12 +17,16 @@ pub struct ImageFacts {
     pub size: u64,
     /// Number of entries of all layers.
     pub files: u64,
-    /// Paths of setuid and setgid files (the bits are stripped on disk).
+    /// Paths of setuid and setgid files of all layers, those too that an upper layer hides (the
+    /// bits are stripped on disk).
     pub setuid: Vec<String>,
-    /// Paths of files with capabilities (stripped on disk).
+    /// Paths of files with capabilities (stripped on disk), as `setuid`.
     pub file_caps: Vec<String>,
-    /// Paths of device, fifo and socket entries (never created).
+    /// Paths of device, fifo and socket entries (never created), as `setuid`.
     pub special: Vec<String>,
+    /// What [`super::Policy::facts_wanted`] asks for, found in the merged tree; `None` where it asks
+    /// for nothing.
+    pub tree: Option<TreeFacts>,
 }
 
 /// A range of subordinate ids from /etc/subuid or /etc/subgid.

@@ -29,6 +29,7 @@ mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod ulimits;
 mod userns;
 mod view;
@@ -52,6 +53,7 @@ pub use grants::{
 pub use request::{BindAsk, DeviceAsk, Request, TmpfsAsk};
 pub use shipped::profile_text;
 pub use table::{Case, Outcome, Table};
+pub use tree::{FactsWanted, Found, FoundPath, TreeFacts};
 pub use ulimits::{Ulimit, Which};
 pub use userns::keep_id;
 pub use view::{LevelView, RuleView};

@@ -51,6 +51,7 @@ fn facts() -> ImageFacts {
         setuid: vec!["usr/bin/su".into()],
         file_caps: vec![],
         special: vec!["dev/null".into()],
+        tree: None,
     }
 }
 

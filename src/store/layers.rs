@@ -80,6 +80,26 @@ pub struct RootFs {
     pub lease: Lease,
 }
 
+impl RootFs {
+    /// The lists of all layers, in the order of `lowers`. Errors: `Integrity` where one is not what
+    /// was recorded.
+    pub fn lists(&self) -> Result<Vec<Vec<u8>>> {
+        let list = |lower: &Lower| {
+            let path = lower.list.to_str().unwrap_or_default();
+            let read = files::read(rustix::fs::CWD, path, most_bytes(&Limits::default()))?;
+            let same = |list: &Vec<u8>| Digest::of(list).hex() == lower.list_sha256;
+            read.filter(same).ok_or_else(|| {
+                Error::new(
+                    Kind::Integrity,
+                    format!("{path:?} is not what was recorded"),
+                )
+                .hint("remove the image and load it again: lazaret rmi IMAGE")
+            })
+        };
+        self.lowers.iter().map(list).collect()
+    }
+}
+
 /// What is happening to a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerState {

@@ -50,11 +50,11 @@ pub fn decide(
         downgrades: Vec::new(),
     };
 
-    judge.facts(image);
+    let user = command::user(request, image)?;
+    judge.facts(image, &user);
     let ulimits = judge.ulimits(request);
     let limits = judge.limits(request, &ulimits)?;
     judge.properties(request, limits.memory.is_some());
-    let user = command::user(request, image)?;
     let id_map = judge.id_map(request, &user);
     let given = judge.given()?;
     for (name, _) in &request.env {

@@ -316,7 +316,7 @@ impl Reader<'_> {
         let paths = self.strings(value, key).unwrap_or_default();
         for path in paths.iter().filter(|path| !require::is_path(path)) {
             let cause = format!("{key} = {} is no path", words::toml(path));
-            let hint = "a path of an image begins with / or **";
+            let hint = "a path of an image begins with / or ** and has no part . or ..";
             self.problem(&value.span(), cause, hint);
         }
         paths

@@ -1,0 +1,218 @@
+//! The tree that a cell sees: the lists of all layers, put together as overlayfs puts the folders.
+//!
+//! Every layer's list is walked once, all of them side by side. A whiteout, a file, a symlink and an
+//! opaque folder end a name for the layers below. A device, fifo or socket does not: it is never
+//! made, so what lies below shows. Nor does an opaque root, which overlayfs does not look at.
+
+use super::tree::{Entry, Node, Tree};
+use crate::error::Result;
+use crate::policy::{FactsWanted, TreeFacts};
+use std::collections::{HashMap, VecDeque};
+
+/// Links that are followed on one way, as in path_resolution(7).
+const MAX_LINKS: usize = 40;
+
+struct Layer<'a> {
+    tree: Tree<'a>,
+    next: Option<Entry<'a>>,
+}
+
+impl<'a> Layer<'a> {
+    fn advance(&mut self) -> Result<()> {
+        self.next = self.tree.next_entry()?;
+        Ok(())
+    }
+
+    /// The next entry, if it lies `depth` folders deep.
+    fn at(&self, depth: usize) -> Option<&Entry<'a>> {
+        self.next.as_ref().filter(|entry| entry.depth == depth)
+    }
+
+    /// Passes over what lies in a folder of this depth.
+    fn skip(&mut self, depth: usize) -> Result<()> {
+        while self.next.is_some_and(|entry| entry.depth > depth) {
+            self.advance()?;
+        }
+        Ok(())
+    }
+}
+
+/// Calls `each` with the path (absolute, `/` alone for the root) and the uppermost entry of
+/// everything in the merged tree of `lists`, uppermost first. What a device, fifo or socket does not
+/// hide comes under the same path after it.
+///
+/// Errors: `Store` when a list is damaged.
+pub fn merged<'a>(lists: &[&'a [u8]], each: &mut dyn FnMut(&[u8], &Entry<'a>)) -> Result<()> {
+    let mut layers = Vec::with_capacity(lists.len());
+    for list in lists {
+        let mut tree = Tree::new(list)?;
+        let root = tree.next_entry()?;
+        if let (Some(root), true) = (&root, layers.is_empty()) {
+            each(b"/", root);
+        }
+        let next = tree.next_entry()?;
+        layers.push(Layer { tree, next });
+    }
+    let all: Vec<usize> = (0..layers.len()).collect();
+    folder(&mut layers, &all, 1, &mut Vec::new(), each)
+}
+
+/// What lies directly in the folder `path`, whose entries are `depth` deep, and everything below.
+/// `parts`: the layers that have a part in it, uppermost first. Calls itself as deep as a list is
+/// at most ([`super::tree::MAX_DEPTH`]).
+fn folder<'a>(
+    layers: &mut [Layer<'a>],
+    parts: &[usize],
+    depth: usize,
+    path: &mut Vec<u8>,
+    each: &mut dyn FnMut(&[u8], &Entry<'a>),
+) -> Result<()> {
+    loop {
+        let names = parts.iter().filter_map(|n| layers[*n].at(depth));
+        let Some(name) = names.map(|entry| entry.name).min() else {
+            return Ok(());
+        };
+        let above = path.len();
+        path.push(b'/');
+        path.extend_from_slice(name);
+        let mut below = Vec::new();
+        let (mut ended, mut special) = (false, false);
+        for n in parts {
+            let layer = &mut layers[*n];
+            let Some(entry) = layer.at(depth).filter(|e| e.name == name).copied() else {
+                continue;
+            };
+            layer.advance()?;
+            if ended {
+                layer.skip(depth)?;
+                continue;
+            }
+            let told = match entry.node {
+                Node::Whiteout => true,
+                Node::Special(_) => std::mem::replace(&mut special, true),
+                _ => false,
+            };
+            if below.is_empty() && !told {
+                each(path, &entry);
+            }
+            match entry.node {
+                Node::Special(_) => {}
+                Node::Whiteout | Node::File { .. } | Node::Symlink { .. } => ended = true,
+                Node::Dir { opaque, .. } => {
+                    below.push(*n);
+                    ended = opaque;
+                }
+            }
+        }
+        if !below.is_empty() {
+            folder(layers, &below, depth + 1, path, each)?;
+        }
+        path.truncate(above);
+    }
+}
+
+/// Looks for what is wanted in the merged tree of `lists`, uppermost first.
+///
+/// Errors: `Store` when a list is damaged.
+pub fn tree_facts(lists: &[&[u8]], wanted: &FactsWanted) -> Result<TreeFacts> {
+    let ways = match wanted.patterns.is_empty() {
+        true => Vec::new(),
+        false => {
+            let mut links = HashMap::new();
+            merged(lists, &mut |path, entry| {
+                if let Node::Symlink { target } = entry.node {
+                    links.insert(path.to_vec(), target);
+                }
+            })?;
+            let way = |(n, pattern): (usize, &String)| Some((n, followed(pattern, &links)?));
+            wanted.patterns.iter().enumerate().filter_map(way).collect()
+        }
+    };
+    let mut facts = wanted.nothing_found();
+    merged(lists, &mut |path, entry| {
+        let path = String::from_utf8_lossy(path);
+        let caps = |(name, _): (&[u8], &[u8])| name == b"security.capability";
+        let open = entry.mode & 0o002 != 0
+            && match entry.node {
+                Node::File { .. } => true,
+                Node::Dir { .. } => entry.mode & 0o1000 == 0,
+                _ => false,
+            };
+        for (yes, found) in [
+            (entry.is_setuid(), &mut facts.setuid),
+            (!entry.on_disk(), &mut facts.special),
+            (open, &mut facts.world_writable),
+            (entry.xattrs.iter().any(caps), &mut facts.file_caps),
+        ] {
+            if let Some(found) = found.as_mut().filter(|_| yes) {
+                found.note(&path);
+            }
+        }
+        for (n, (pattern, found)) in facts.paths.iter_mut().enumerate() {
+            let leads_there = |(of, way): &(usize, Way)| *of == n && way.matches(&path);
+            if FactsWanted::matches(pattern, &path) || ways.iter().any(leads_there) {
+                found.note(&path, entry.on_disk());
+            }
+        }
+    })?;
+    Ok(facts)
+}
+
+/// A pattern whose literal folders lead elsewhere by links: where to, and what is left of it.
+struct Way {
+    prefix: String,
+    rest: String,
+}
+
+impl Way {
+    fn matches(&self, path: &str) -> bool {
+        path.strip_prefix(&self.prefix)
+            .is_some_and(|path| FactsWanted::matches(&self.rest, path))
+    }
+}
+
+/// Where the literal folders of a pattern lead, as a process inside would go; `None` where they lead
+/// where they say, or round in a circle. The last part of a pattern is a name and not a way.
+fn followed(pattern: &str, links: &HashMap<Vec<u8>, &[u8]>) -> Option<Way> {
+    let mut parts: VecDeque<&[u8]> = VecDeque::new();
+    let mut rest = pattern;
+    while let Some((part, _)) = rest.strip_prefix('/').and_then(|r| r.split_once('/'))
+        && !part.contains('*')
+    {
+        parts.push_back(part.as_bytes());
+        rest = rest.get(1 + part.len()..)?;
+    }
+    let mut at: Vec<u8> = Vec::new();
+    let mut followed = 0;
+    while let Some(part) = parts.pop_front() {
+        let parent = at.len();
+        match part {
+            b"" | b"." => continue,
+            b".." => {
+                at.truncate(at.iter().rposition(|b| *b == b'/').unwrap_or(0));
+                continue;
+            }
+            _ => {
+                at.push(b'/');
+                at.extend_from_slice(part);
+            }
+        }
+        if let Some(target) = links.get(&at) {
+            followed += 1;
+            if followed > MAX_LINKS {
+                return None;
+            }
+            at.truncate(if target.starts_with(b"/") { 0 } else { parent });
+            for part in target.split(|b| *b == b'/').rev() {
+                parts.push_front(part);
+            }
+        }
+    }
+    (followed > 0).then(|| Way {
+        prefix: String::from_utf8_lossy(&at).into_owned(),
+        rest: rest.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
