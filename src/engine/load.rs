@@ -182,7 +182,11 @@ impl Loader<'_> {
 
     fn one(&mut self, image: &SourceImage, names: &[ImageName]) -> Result<()> {
         for name in names {
-            if let Admit::Deny(reasons) = admit(&self.policy, name, &image.manifest, &image.config)
+            let seen = place::seen(self.store, name)?;
+            let (manifest, config) = (&image.manifest, &image.config);
+            let now = place::now();
+            if let Admit::Deny(reasons) =
+                admit(&self.policy, name, manifest, config, seen.as_ref(), now)
             {
                 let mut error =
                     Error::new(Kind::Policy, "refused by policy").action(format!("load {name}"));

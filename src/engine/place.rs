@@ -2,8 +2,10 @@
 
 use crate::container::record::{Containers, Owners, Record};
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::ImageName;
 use crate::plan::{IdMap, IdRange};
-use crate::policy::{HostFacts, SubIds};
+
+use crate::policy::{HostFacts, Seen, SubIds};
 use crate::store::Store;
 use rustix::fs::Dir;
 use std::ffi::OsString;
@@ -108,6 +110,23 @@ pub fn own_maps(store: Option<&Store>) -> Result<Vec<IdMap>> {
 /// As [`host`].
 pub fn own_map(store: Option<&Store>) -> Result<IdMap> {
     Ok(map_of(&host(store)?))
+}
+
+/// What the tag of a name meant when it was asked for at its registry; `None` where nobody has, and
+/// for names that have no tag.
+///
+/// # Errors
+/// As [`Store::seen`].
+pub fn seen(store: &Store, name: &ImageName) -> Result<Option<Seen>> {
+    match name {
+        ImageName::Registry(reference) => store.seen(reference),
+        _ => Ok(None),
+    }
+}
+
+/// This machine's clock, in seconds since 1970.
+pub fn now() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec
 }
 
 /// Removes what a container has written, in a worker that is root over its files.

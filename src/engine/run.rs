@@ -77,7 +77,11 @@ pub(super) fn decision(
         report::note(note);
     }
     clock.stage("read the policy");
-    if let Admit::Deny(reasons) = admit(&policy, &asked.image, &image.manifest, &image.config) {
+    let seen = place::seen(&store, &asked.image)?;
+    let (manifest, config) = (&image.manifest, &image.config);
+    let now = place::now();
+    if let Admit::Deny(reasons) = admit(&policy, &asked.image, manifest, config, seen.as_ref(), now)
+    {
         return Err(refused(reasons));
     }
     // Before the layers, which are kept apart for such a run.

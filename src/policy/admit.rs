@@ -1,11 +1,17 @@
 //! The first decision: whether an image may come in at all, before any layer is looked at.
 
 use super::compose::Policy;
-use super::grants::{Origin, Reason};
-use super::parse::Accept;
+use super::grants::Reason;
+use super::pattern::matches;
+use super::require::{Facts, has_user, time, unmet, user_of};
 use super::subject::Subject;
+use super::trust::{self, Seen};
 use super::words;
+use crate::image::quote::quoted;
 use crate::image::{ImageConfig, ImageName, Manifest};
+
+/// How far in the future `created` may lie, in seconds: clocks differ, and time zones get mixed up.
+const CLOCKS: i64 = 86_400;
 
 /// The first decision.
 #[must_use]
@@ -17,75 +23,34 @@ pub enum Admit {
     Deny(Vec<Reason>),
 }
 
-/// Decides on an image by its name, manifest and config: whether it is trusted, has no more layers
-/// and no more compressed bytes than `require` says. All levels must agree.
+/// Decides on an image by its name, manifest and config: whether it is trusted, and whether it is
+/// what `require facts` says as far as these two tell: number of layers, compressed bytes, the
+/// user, labels, age, lowest layer. All levels must agree.
 ///
-/// `accept = "tofu"` passes here: what a tag meant before is for the store to say, once there is a
-/// registry client.
+/// `seen`: what the tag of a registry's image meant, if that was recorded. A name with a digest says
+/// itself what it means, and names without a registry have no tags: `None`. `now`: seconds since
+/// 1970.
 pub fn admit(
     policy: &Policy,
     name: &ImageName,
     manifest: &Manifest,
-    _config: &ImageConfig,
+    config: &ImageConfig,
+    seen: Option<&Seen>,
+    now: i64,
 ) -> Admit {
     let subject = Subject::of(name);
     let policy = &policy.about(&subject);
     let mut reasons = Vec::new();
     for level in &policy.levels {
-        match level.trust(&subject) {
-            Some(rule) if rule.accept == Accept::Reject => reasons.push(Reason {
-                asked: words::shown(&subject.full),
-                rule: format!(
-                    "trust image = {}, accept = \"reject\"",
-                    words::toml_array(rule.head.images.iter().map(String::as_str))
-                ),
-                origin: rule.head.at(rule.head.line),
-                why: rule.head.reason.clone(),
-                cure: policy.trust_cure(level.whose, &subject, &rule.head.at(rule.head.line)),
-            }),
-            Some(_) => {}
-            None => {
-                let origin = Origin::Always("only what somebody trusts comes in");
-                reasons.push(Reason {
-                    asked: words::shown(&subject.full),
-                    rule: "no trust rule is about this image".to_owned(),
-                    why: "only what somebody trusts comes in".to_owned(),
-                    cure: policy.trust_cure(level.whose, &subject, &origin),
-                    origin,
-                });
-            }
-        }
+        let digest = &manifest.digest;
+        reasons.extend(trust::refusal(policy, level, &subject, name, digest, seen));
         for rule in level.require(&subject) {
-            let mut too_much = |what: &str, is: String, key: &str, most: String| {
-                let at = rule.head.at(rule.facts_line);
-                reasons.push(Reason {
-                    asked: format!("{} with {is} {what}", words::shown(&subject.full)),
-                    rule: format!("require facts = {{ {key} = {most} }}"),
-                    why: rule.head.reason.clone(),
-                    cure: policy.require_cure(level.whose, &at),
-                    origin: at,
-                });
+            let mut refuse = |is: String, rule_text: String| {
+                let asked = format!("{} {is}", words::shown(&subject.full));
+                reasons.push(unmet(policy, level, rule, asked, &rule_text));
             };
-            let layers = manifest.layers.len() as u64;
-            if let Some(most) = rule.facts.max_layers
-                && layers > most
-            {
-                too_much("layers", layers.to_string(), "max_layers", most.to_string());
-            }
-            let bytes = manifest
-                .layers
-                .iter()
-                .fold(0u64, |sum, layer| sum.saturating_add(layer.size));
-            if let Some((most, text)) = &rule.facts.max_size
-                && bytes > *most
-            {
-                too_much(
-                    "compressed bytes",
-                    bytes.to_string(),
-                    "max_size",
-                    words::toml(text),
-                );
-            }
+            counts(&rule.facts, manifest, &mut refuse);
+            words_of(&rule.facts, config, now, &mut refuse);
         }
     }
     if reasons.is_empty() {
@@ -93,4 +58,81 @@ pub fn admit(
     } else {
         Admit::Deny(reasons)
     }
+}
+
+/// What the manifest counts.
+fn counts(facts: &Facts, manifest: &Manifest, refuse: &mut dyn FnMut(String, String)) {
+    let layers = manifest.layers.len() as u64;
+    if let Some(most) = facts.max_layers.filter(|most| layers > *most) {
+        refuse(
+            format!("with {layers} layers"),
+            format!("max_layers = {most}"),
+        );
+    }
+    let sizes = manifest.layers.iter().map(|layer| layer.size);
+    let bytes = sizes.fold(0u64, u64::saturating_add);
+    if let Some((_, text)) = facts.max_size.as_ref().filter(|(most, _)| bytes > *most) {
+        refuse(
+            format!("with {bytes} compressed bytes"),
+            format!("max_size = {}", words::toml(text)),
+        );
+    }
+}
+
+/// What the config says.
+fn words_of(facts: &Facts, config: &ImageConfig, now: i64, refuse: &mut dyn FnMut(String, String)) {
+    if let Some(users) = &facts.users
+        && !has_user(users, &config.user)
+    {
+        let patterns = words::toml_array(users.iter().map(String::as_str));
+        refuse(
+            format!("with USER {}", words::shown(&user_of(&config.user))),
+            format!("users = {patterns}"),
+        );
+    }
+    for (key, pattern) in &facts.labels {
+        let is = match config.labels.get(key) {
+            Some(value) if matches(pattern, value) => continue,
+            Some(value) => format!("with the label {} = {}", quoted(key), quoted(value)),
+            None => format!("without a label {}", quoted(key)),
+        };
+        let (key, pattern) = (words::toml(key), words::toml(pattern));
+        refuse(is, format!("labels = {{ {key} = {pattern} }}"));
+    }
+    if let Some((most, text)) = &facts.max_age
+        && let Some(is) = too_old(config.created.as_deref(), *most, now)
+    {
+        refuse(is, format!("max_age = {}", words::toml(text)));
+    }
+    if !facts.base.is_empty() {
+        let lowest = config.diff_ids.first().map(|id| id.0);
+        if !lowest.is_some_and(|id| facts.base.contains(&id)) {
+            let is = match lowest {
+                Some(id) => format!("whose lowest layer is {id}"),
+                None => "without layers".to_owned(),
+            };
+            let base: Vec<_> = facts.base.iter().map(ToString::to_string).collect();
+            let base = words::toml_array(base.iter().map(String::as_str));
+            refuse(is, format!("base = {base}"));
+        }
+    }
+}
+
+/// Why `created` is not within so many seconds before now.
+fn too_old(created: Option<&str>, most: u64, now: i64) -> Option<String> {
+    let Some(text) = created else {
+        return Some("which does not say when it was made".to_owned());
+    };
+    let Ok(made) = text.parse::<jiff::Timestamp>() else {
+        return Some(format!("made {}, which is no time", quoted(text)));
+    };
+    let age = now.saturating_sub(made.as_second());
+    if age < -CLOCKS {
+        return Some(format!(
+            "made {}, which is in the future",
+            time(made.as_second())
+        ));
+    }
+    let old = u64::try_from(age).is_ok_and(|age| age > most);
+    old.then(|| format!("made {}", time(made.as_second())))
 }

@@ -30,6 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod trust;
 mod ulimits;
 mod userns;
 mod view;
@@ -54,6 +55,7 @@ pub use request::{BindAsk, DeviceAsk, Request, TmpfsAsk};
 pub use shipped::profile_text;
 pub use table::{Case, Outcome, Table};
 pub use tree::{FactsWanted, Found, FoundPath, TreeFacts};
+pub use trust::Seen;
 pub use ulimits::{Ulimit, Which};
 pub use userns::keep_id;
 pub use view::{LevelView, RuleView};

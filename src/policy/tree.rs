@@ -3,7 +3,8 @@
 //! Only rules that name files ask for it: reading every layer's index is not for a launch that no
 //! such rule is about.
 
-use super::compose::{Policy, Subject};
+use super::compose::Policy;
+use super::subject::Subject;
 use super::facts::ImageFacts;
 use super::pattern;
 use crate::image::ImageName;

@@ -6,6 +6,7 @@
 //! refs/HEX                          JSON: a name (HEX is its sha256) and its manifest's digest
 //! layers/MAP/DIFFID.BLOB/{fs,list,stat,layer.json}
 //!                                   a layer unpacked for an id map, by diff id
+//! tags/HEX                          JSON: what a registry's tag meant (HEX is its name's sha256)
 //! containers/                       records of containers (`container`)
 //! staging/                          what is being made, and what is being removed
 //! ```
@@ -14,7 +15,7 @@
 //! point leaves whole things in their places and leftovers in `staging`. Each of those is locked
 //! (flock(2)) by whoever makes it; [`Store::collect`] removes the ones whose lock is free.
 //!
-//! Blobs and refs are synced: the file that an image came from may be gone tomorrow. Layers are
+//! Blobs, refs and tags are synced: the file that an image came from may be gone tomorrow. Layers are
 //! not: they can be made again, and what a power cut took is found by the check at the next run.
 //!
 //! Locks: a shared one on a layer's folder is a [`Lease`]; removal takes an exclusive one and
@@ -29,6 +30,7 @@ mod refs;
 mod remove;
 pub mod source;
 mod staging;
+mod tags;
 #[cfg(test)]
 mod tests;
 pub mod unpack;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn manifest(layers: usize, size: u64) -> Manifest {
+pub(super) fn manifest(layers: usize, size: u64) -> Manifest {
     let blob = || Descriptor {
         media_type: "application/vnd.oci.image.layer.v1.tar".into(),
         digest: digest(),
@@ -27,6 +27,8 @@ fn what_comes_in() {
             &ImageName::parse(name).unwrap(),
             &manifest(layers, size),
             &config(),
+            None,
+            NOW,
         )
     };
     for name in [
