@@ -1,0 +1,374 @@
+//! What policy says of images: facts by manifest and config before any layer is unpacked, by the
+//! tree that a cell sees after; and what a tag may mean.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+mod support;
+
+use lazaret::image::{Digest, Reference};
+use lazaret::store::Store;
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt as _;
+use support::{Entry, Home, Image, Layer, Ran, need, sha256, walk};
+
+/// Writes the user's policy file of this home: `rules` under `strict`.
+fn policy(home: &Home, rules: &str) {
+    let private = std::fs::Permissions::from_mode(0o700);
+    let folder = home.root().join("config/lazaret");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::set_permissions(&folder, private.clone()).unwrap();
+    let file = folder.join("policy.toml");
+    std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn requiring(home: &Home, facts: &str) {
+    let rule = format!("[[require]]\nreason = \"the lab says so\"\nfacts = {{ {facts} }}\n");
+    policy(home, &rule);
+}
+
+/// A refusal by that rule: what was found, and which fact.
+#[track_caller]
+fn refused(ran: Ran, found: &str, fact: &str) {
+    let ran = ran.exits(125).complains("refused by policy");
+    assert!(words(&ran).contains(found), "wanted {found}\n{ran}");
+    ran.complains(&format!("rule    require facts = {{ {fact} }}"))
+        .complains("policy.toml:5")
+        .complains("the lab says so")
+        .complains("your own rule requires it");
+}
+
+/// What was said, in one line however it was wrapped.
+fn words(ran: &Ran) -> String {
+    ran.err().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn unpacked(home: &Home) -> Vec<String> {
+    walk(&home.store().join("layers"))
+}
+
+#[test]
+fn what_a_layer_hides_is_not_there() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let run = |image: &str| home.lazaret(["run", "--rm", image, "true"]).run();
+    let power = Image::toolbox().with(&[
+        Entry::file("bin/su", "x").mode(0o4755),
+        Entry::file("bin/both", "x").mode(0o2755).pax(
+            "SCHILY.xattr.security.capability",
+            b"\x01\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ),
+        Entry::file("etc/open", "x").mode(0o666),
+        Entry::dir("srv").mode(0o777),
+        Entry::char_device("dev/sda", 8, 0),
+    ]);
+    let seen = power.layout(&home, "seen");
+    let hidden = power
+        .with(&[
+            Entry::file("bin/.wh.su", ""),
+            Entry::file("bin/both", "x").mode(0o755),
+            Entry::file("etc/open", "x").mode(0o644),
+            Entry::dir("srv"),
+            Entry::file("dev/.wh.sda", ""),
+        ])
+        .layout(&home, "hidden");
+    for (fact, found) in [
+        ("setuid", "setuid files: \"/bin/both\", \"/bin/su\""),
+        ("file_caps", "files with capabilities: \"/bin/both\""),
+        ("special", "devices, fifos or sockets: \"/dev/sda\""),
+        ("world_writable", "\"/etc/open\", \"/srv\""),
+    ] {
+        let fact = format!("{fact} = \"none\"");
+        requiring(&home, &fact);
+        refused(run(&seen), found, &fact);
+        run(&hidden).ok();
+    }
+    home.clean();
+}
+
+#[test]
+fn paths_are_those_that_a_process_inside_would_reach() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let run = |image: &str| home.lazaret(["run", "--rm", image, "true"]).run();
+    let absent = "absent = [\"/root/.ssh/**\"]";
+    requiring(&home, absent);
+    let key = [
+        Entry::dir("root/.ssh"),
+        Entry::file("root/.ssh/id_\u{1b}[31m", "key").mode(0o600),
+    ];
+    let keys = Image::toolbox().with(&key);
+    run(&Image::toolbox().layout(&home, "none")).ok();
+    refused(
+        run(&keys.layout(&home, "keys")),
+        "\"/root/.ssh\", \"/root/.ssh/id_\\u{1b}[31m\"",
+        absent,
+    );
+    let hidden = keys.with(&[Entry::file("root/.wh..wh..opq", "")]);
+    run(&hidden.layout(&home, "opaque")).ok();
+    // The folder is elsewhere, and a link leads there.
+    let linked = Image::toolbox().with(&[
+        Entry::file("home/app/.ssh/id", "key").mode(0o600),
+        Entry::file(".wh.root", ""),
+    ]);
+    let linked = linked.with(&[Entry::symlink("root", "home/app")]);
+    refused(
+        run(&linked.layout(&home, "linked")),
+        "\"/home/app/.ssh\", \"/home/app/.ssh/id\"",
+        absent,
+    );
+
+    let present = "present = [\"/usr/bin/true\"]";
+    requiring(&home, present);
+    let merged = Image::toolbox().with(&[Entry::symlink("usr", ".")]);
+    run(&merged.layout(&home, "usr")).ok();
+    refused(
+        run(&Image::toolbox().layout(&home, "no-usr")),
+        "an image without \"/usr/bin/true\"",
+        present,
+    );
+    let device = Image::toolbox().with(&[Entry::char_device("usr/bin/true", 1, 3)]);
+    refused(
+        run(&device.layout(&home, "device")),
+        "an image without \"/usr/bin/true\"",
+        present,
+    );
+    home.clean();
+}
+
+#[test]
+fn what_the_config_says_is_refused_before_a_layer_is_unpacked() {
+    let home = Home::new();
+    let base = Layer::of(&Image::toolbox_entries());
+    let base_id = sha256(&base.tar);
+    let image = Image::new([base])
+        .set("User", json!("00:app"))
+        .set("Labels", json!({"tier": "te\u{202e}st"}))
+        .edit_config(|text| text.replacen('{', "{\"created\":\"2020-02-02T00:00:00Z\",", 1))
+        .layout(&home, "img");
+    let other = sha256(b"");
+    let base_is = format!("base = [\"{other}\"]");
+    for (fact, found) in [
+        ("users = [\"app\"]", "with USER root"),
+        ("labels = { \"tier\" = \"prod\" }", "\"te\\u{202e}st\""),
+        (
+            "labels = { \"owner\" = \"**\" }",
+            "without a label \"owner\"",
+        ),
+        ("max_age = \"30d\"", "made 2020-02-02T00:00:00Z"),
+        ("max_layers = 0", "with 1 layers"),
+        (&base_is, &base_id),
+    ] {
+        requiring(&home, fact);
+        let ran = home.lazaret(["run", "--rm", &image, "true"]).run();
+        refused(ran, found, fact);
+        let ran = home.lazaret(["load", &image, "some:name"]).run();
+        refused(ran, found, fact);
+    }
+    assert_eq!(unpacked(&home), [""; 0]);
+    need!("userns", "overlay");
+    requiring(
+        &home,
+        &format!(
+            "users = [\"root\"], labels = {{ tier = \"te*\" }}, max_age = \"36500d\", base = [\"{other}\", \"{base_id}\"]"
+        ),
+    );
+    home.lazaret(["run", "--rm", &image, "true"]).run().ok();
+    refused(
+        home.lazaret(["run", "--rm", "-u", "app", &image, "true"])
+            .run(),
+        "-u app",
+        "users = [\"root\"]",
+    );
+    home.clean();
+}
+
+#[test]
+fn a_list_that_was_changed_is_not_believed() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    requiring(&home, "absent = [\"/secret\"]");
+    let run = || home.lazaret(["run", "--rm", &image, "true"]).run();
+    run().ok();
+    let list = unpacked(&home)
+        .into_iter()
+        .find(|path| path.ends_with("/list"))
+        .unwrap();
+    let list = home.store().join("layers").join(list);
+    let mut bytes = std::fs::read(&list).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&list, bytes).unwrap();
+    run().exits(125).complains("is not what was recorded");
+}
+
+/// An image that is called `docker.io/library/img:test` when it is loaded, and its manifest's digest.
+fn tagged(home: &Home, file: &str, content: &str) -> (String, String) {
+    let image = Image::toolbox().with(&[Entry::file("content", content)]);
+    let archive = image.docker_archive(home, file);
+    let probe = Home::new();
+    probe.lazaret(["load", &archive]).run().ok();
+    let ran = probe
+        .lazaret([
+            "images",
+            "--no-trunc",
+            "--digests",
+            "--format",
+            "{{.Digest}}",
+        ])
+        .run()
+        .ok();
+    (archive, ran.out().trim().to_owned())
+}
+
+const NAME: &str = "docker.io/library/img:test";
+
+struct Tags(Store, Reference);
+
+impl Tags {
+    fn of(home: &Home) -> Self {
+        let store = Store::open(&home.store()).unwrap();
+        Self(store, Reference::parse(NAME).unwrap())
+    }
+
+    fn record(&self, digest: &str) {
+        let digest = Digest::parse(digest).unwrap();
+        self.0
+            .record_seen(&self.1, &digest, &digest, 1_700_000_000)
+            .unwrap();
+    }
+
+    fn accept(&self, digest: &str) {
+        let digest = Digest::parse(digest).unwrap();
+        self.0
+            .accept_moved(&self.1, &digest, &digest, 1_700_000_000)
+            .unwrap();
+    }
+}
+
+/// The files below `tags`, with their bytes.
+fn records(home: &Home) -> Vec<(String, Vec<u8>)> {
+    let tags = home.store().join("tags");
+    let read = |name: String| {
+        let bytes = std::fs::read(tags.join(&name)).unwrap();
+        (name, bytes)
+    };
+    support::list(&tags).into_iter().map(read).collect()
+}
+
+#[track_caller]
+fn moved(ran: Ran, was: &str, now: &str) {
+    let ran = ran
+        .exits(125)
+        .complains("refused by policy")
+        .complains("rule    trust image = [\"**\"], accept = \"tofu\"")
+        .complains("strict.toml:14 (built in)")
+        .complains("to accept what it means now\nlazaret pull --accept docker.io/library/img:test");
+    assert!(
+        words(&ran).contains(&format!(
+            "{NAME}: was {was}, first seen 2023-11-14T22:13:20Z, last seen 2023-11-14T22:13:20Z; \
+             now {now}"
+        )),
+        "{ran}"
+    );
+}
+
+#[test]
+fn a_moved_tag_is_refused_until_it_is_accepted() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let (archive, old) = tagged(&home, "old.tar", "old");
+    let (newer, new) = tagged(&home, "new.tar", "new");
+    let load = |archive: &str| home.lazaret(["load", archive]).run();
+    let run = || home.lazaret(["run", "--rm", NAME, "cat", "/content"]).run();
+    // Nobody asked a registry: an archive says itself what it is, and writes no record.
+    load(&archive).ok();
+    run().ok().prints("old");
+    assert!(!home.store().join("tags").exists());
+
+    let tags = Tags::of(&home);
+    tags.record(&old);
+    let before = records(&home);
+    run().ok();
+    moved(load(&newer), &old, &new);
+    // The image of the store is what it was.
+    run().ok().prints("old");
+    home.lazaret(["rmi", NAME]).run().ok();
+    moved(load(&newer), &old, &new);
+    load(&archive).ok();
+    home.lazaret(["verify", NAME]).run().ok();
+    run().ok();
+    assert_eq!(records(&home), before, "only a pull writes records");
+
+    tags.accept(&new);
+    moved(run(), &new, &old);
+    load(&newer).ok();
+    run().ok().prints("new");
+    // By its digest an image is what it says; the tag's record has no word in it.
+    tags.accept(&old);
+    moved(run(), &old, &new);
+    let pinned = format!("docker.io/library/img@{new}");
+    let by_digest = |name: &str| home.lazaret(["run", "--rm", name, "true"]).run();
+    by_digest(&pinned).ok();
+    by_digest(&format!("{NAME}@{new}")).ok();
+    // Who takes any takes it.
+    policy(
+        &home,
+        "[[trust]]\nimage = \"docker.io/library/img\"\naccept = \"any\"\nreason = \"a scratch registry\"\n",
+    );
+    run().ok();
+    home.clean();
+}
+
+#[test]
+fn a_pinned_image_is_named_by_its_digest() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let (archive, digest) = tagged(&home, "img.tar", "x");
+    home.lazaret(["load", &archive]).run().ok();
+    policy(
+        &home,
+        "[[trust]]\nimage = \"**\"\naccept = \"pinned\"\nreason = \"results can be repeated\"\n",
+    );
+    let cure = format!("{NAME}@{digest}");
+    let ran = home.lazaret(["run", "--rm", NAME, "true"]).run();
+    ran.exits(125)
+        .complains("docker.io/library/img:test without a digest")
+        .complains("rule    trust image = [\"**\"], accept = \"pinned\"")
+        .complains("policy.toml:3")
+        .complains("results can be repeated")
+        .complains(&format!("hint: name it by its digest: {cure}"));
+    home.lazaret(["run", "--rm", &cure, "true"]).run().ok();
+    home.clean();
+}
+
+#[test]
+fn a_record_that_is_not_understood_stops_the_run() {
+    let home = Home::new();
+    let (archive, digest) = tagged(&home, "img.tar", "x");
+    let tags = Tags::of(&home);
+    tags.record(&digest);
+    let (name, bytes) = records(&home).remove(0);
+    let file = home.store().join("tags").join(name);
+    let text = String::from_utf8(bytes).unwrap();
+    for (bad, word) in [
+        (String::new(), "is damaged"),
+        (
+            text.replace("\"version\":1", "\"version\":2"),
+            "a newer lazaret's",
+        ),
+        (text.replace("img:test", "img:rest"), "another name"),
+    ] {
+        std::fs::write(&file, bad).unwrap();
+        home.lazaret(["load", &archive])
+            .run()
+            .exits(125)
+            .complains("what docker.io/library/img:test meant")
+            .complains(word);
+        assert_eq!(unpacked(&home), [""; 0]);
+    }
+    std::fs::remove_file(&file).unwrap();
+    need!("userns", "overlay");
+    home.lazaret(["load", &archive]).run().ok();
+    home.clean();
+}
