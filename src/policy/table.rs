@@ -23,10 +23,11 @@
 use super::facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
 use super::grants::{Reason, Verdict};
 use super::request::{DeviceAsk, Request};
+use super::tree::{FactsWanted, TreeFacts};
 use super::words;
 use super::{Admit, Policy, admit, decide, wanted_devices};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, Digest, ImageConfig, Manifest, Platform};
+use crate::image::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -112,7 +113,14 @@ struct ImageText {
     setuid: Vec<String>,
     file_caps: Vec<String>,
     special: Vec<String>,
+    world_writable: Vec<String>,
+    /// Paths that the image has beside those.
+    paths: Vec<String>,
     labels: BTreeMap<String, String>,
+    /// How long ago it was made: `90d`; without it, now.
+    age: Option<String>,
+    /// The lowest layer's diff id.
+    base: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -204,9 +212,10 @@ impl Table {
 }
 
 impl Case {
-    /// Puts `request`, which [`Case::run`] means, to both decisions of `policy`.
-    pub fn verdict(&self, policy: &Policy, request: &Request) -> Outcome {
-        let (reasons, error) = match self.reasons(policy, request) {
+    /// Puts `request`, which [`Case::run`] means, to both decisions of `policy`. `now`: seconds since
+    /// 1970.
+    pub fn verdict(&self, policy: &Policy, request: &Request, now: i64) -> Outcome {
+        let (reasons, error) = match self.reasons(policy, request, now) {
             Ok(reasons) => (reasons, None),
             Err(error) => (Vec::new(), Some(error)),
         };
@@ -232,13 +241,15 @@ impl Case {
         }
     }
 
-    fn reasons(&self, policy: &Policy, request: &Request) -> Result<Vec<Reason>> {
-        let config = self.config();
+    fn reasons(&self, policy: &Policy, request: &Request, now: i64) -> Result<Vec<Reason>> {
+        let config = self.config(now)?;
         let manifest = self.manifest();
-        if let Admit::Deny(reasons) = admit(policy, &request.image, &manifest, &config) {
+        // A table has no memory of what a tag meant.
+        let admitted = admit(policy, &request.image, &manifest, &config, None, now);
+        if let Admit::Deny(reasons) = admitted {
             return Ok(reasons);
         }
-        let image = ImageFacts {
+        let mut image = ImageFacts {
             manifest: manifest.digest,
             config,
             layers: self.image.layers.unwrap_or(1),
@@ -247,7 +258,12 @@ impl Case {
             setuid: self.image.setuid.clone(),
             file_caps: self.image.file_caps.clone(),
             special: self.image.special.clone(),
+            tree: None,
         };
+        let wanted = policy.facts_wanted(&request.image, &image);
+        if !wanted.is_empty() {
+            image.tree = Some(self.tree(&wanted));
+        }
         let devices = wanted_devices(policy, &request.image, &request.devices);
         match decide(policy, request, &image, &self.machine(request, &devices)?)? {
             Verdict::Allow(_) => Ok(Vec::new()),
@@ -255,8 +271,58 @@ impl Case {
         }
     }
 
-    fn config(&self) -> ImageConfig {
-        ImageConfig {
+    /// What is found of what rules look for: all that the case says of the image's files.
+    fn tree(&self, wanted: &FactsWanted) -> TreeFacts {
+        let image = &self.image;
+        let mut tree = wanted.nothing_found();
+        for (found, paths) in [
+            (&mut tree.setuid, &image.setuid),
+            (&mut tree.file_caps, &image.file_caps),
+            (&mut tree.special, &image.special),
+            (&mut tree.world_writable, &image.world_writable),
+        ] {
+            if let Some(found) = found {
+                paths.iter().for_each(|path| found.note(path));
+            }
+        }
+        let made = image.setuid.iter().chain(&image.file_caps);
+        let made = made.chain(&image.world_writable).chain(&image.paths);
+        for (pattern, found) in &mut tree.paths {
+            let fits = |path: &&String| FactsWanted::matches(pattern, path);
+            made.clone()
+                .filter(fits)
+                .for_each(|path| found.note(path, true));
+            image
+                .special
+                .iter()
+                .filter(fits)
+                .for_each(|path| found.note(path, false));
+        }
+        tree
+    }
+
+    fn config(&self, now: i64) -> Result<ImageConfig> {
+        let malformed = |what: &str, value: &str| {
+            let cause = format!("{what} = {} is none", words::toml(value));
+            Error::new(Kind::Malformed, cause)
+        };
+        let age = match &self.image.age {
+            None => 0,
+            Some(text) => words::parse_duration(text)
+                .ok_or_else(|| malformed("age", text))?
+                .as_secs(),
+        };
+        let created = i64::try_from(age)
+            .ok()
+            .and_then(|age| now.checked_sub(age))
+            .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        let base = match &self.image.base {
+            None => None,
+            Some(text) => Some(DiffId(
+                Digest::parse(text).map_err(|_| malformed("base", text))?,
+            )),
+        };
+        Ok(ImageConfig {
             platform: Platform::native(),
             user: self.image.user.clone(),
             env: Vec::new(),
@@ -268,10 +334,10 @@ impl Case {
             exposed_ports: Vec::new(),
             stop_signal: None,
             labels: self.image.labels.clone(),
-            diff_ids: Vec::new(),
-            created: None,
+            diff_ids: base.into_iter().collect(),
+            created: created.map(|at| at.to_string()),
             history: Vec::new(),
-        }
+        })
     }
 
     fn manifest(&self) -> Manifest {

@@ -4,9 +4,9 @@
 //! such rule is about.
 
 use super::compose::Policy;
-use super::subject::Subject;
 use super::facts::ImageFacts;
 use super::pattern;
+use super::subject::Subject;
 use crate::image::ImageName;
 use crate::image::quote::quoted;
 use std::collections::BTreeSet;

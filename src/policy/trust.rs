@@ -1,11 +1,11 @@
 //! What `trust` says of an image: whether it comes in by the name that it was asked for by.
 
 use super::compose::{Level, Policy, Whose};
-use super::subject::Subject;
 use super::grants::{Origin, Reason};
 use super::parse::{Accept, Trust};
 use super::pattern::{matches, specificity};
 use super::require::time;
+use super::subject::Subject;
 use super::words;
 use crate::image::{Digest, ImageName, Reference};
 

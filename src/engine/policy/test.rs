@@ -22,10 +22,11 @@ pub fn test(request: &PolicyTestRequest) -> Result<u8> {
         places.project = None;
     }
     let policy = host::policy_from(&places, request.profile.as_deref())?.policy;
+    let now = jiff::Timestamp::now().as_second();
     let mut rows = Vec::new();
     for (case, run) in &request.cases {
         let outcome = match run {
-            Ok(run) => case.verdict(&policy, run),
+            Ok(run) => case.verdict(&policy, run, now),
             Err(error) => Outcome::Failed(format!("not a command line: {error}")),
         };
         rows.push((case, outcome));
