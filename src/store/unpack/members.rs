@@ -134,10 +134,22 @@ impl<'a> Members<'a> {
     }
 
     fn skip(&mut self) -> Result<()> {
-        self.left += std::mem::take(&mut self.padding);
         while self.left > 0 {
             let n = self.data()?.len();
             self.consume(n);
+        }
+        // Without an end to the archive the last member's padding may be missing too: `umoci
+        // insert` writes it so, and Go's tar reads it. Nothing of the member is lost, and the diff
+        // id says that the stream is whole.
+        let mut padding = std::mem::take(&mut self.padding);
+        while padding > 0 {
+            let at_hand = self.stream.fill().len() as u64;
+            if at_hand == 0 {
+                return Ok(());
+            }
+            let n = at_hand.min(padding);
+            self.stream.consume(usize::try_from(n).unwrap_or(0));
+            padding -= n;
         }
         Ok(())
     }

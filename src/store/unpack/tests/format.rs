@@ -107,7 +107,7 @@ fn broken_headers_are_refused() {
     let mut flipped = whole.clone();
     flipped[3] ^= 1;
     refused_raw(Kind::Malformed, "checksum", &flipped, &Limits::default());
-    for cut in [1, 511, 513, 515, 1023 + 2, whole.len() - 1025] {
+    for cut in [1, 511, 513, 515, 1023 + 2, 1536 + 4] {
         refused_raw(Kind::Malformed, "ends", &whole[..cut], &Limits::default());
     }
     let mut junk = whole.clone();
@@ -152,6 +152,22 @@ fn broken_headers_are_refused() {
         "not an id",
         tar().pax(&[("uid", b"4294967295")]).file("a", b""),
     );
+}
+
+/// `umoci insert` writes no end and no padding behind the last member.
+#[test]
+fn the_last_padding_may_be_missing() {
+    let whole = tar().file("a", b"hello").file("b", b"hello").end();
+    let last = whole.len() - 1024 - 507;
+    for cut in [last, last + 1, last + 506, last + 507] {
+        let (scratch, unpacked) = try_plain(&whole[..cut], &Limits::default());
+        assert_eq!(unpacked.unwrap().facts.files, 3, "{cut}");
+        assert_eq!(fs::read(scratch.0.join("fs/b")).unwrap(), b"hello");
+    }
+    // Of an extension there is more to come.
+    let open = tar().pax(&[("path", b"c")]).0.clone();
+    let end = open.len() - 512 + b"9 path=c\n".len();
+    refused_raw(Kind::Malformed, "ends", &open[..end], &Limits::default());
 }
 
 #[test]
