@@ -264,6 +264,30 @@ fn a_number_beyond_the_map_is_refused_with_the_remedy() {
         .says("uid=0,0,0");
 }
 
+/// What PATH finds would be trusted with the caller's ids.
+#[test]
+fn helpers_are_not_looked_for_in_path() {
+    need!("userns", "overlay", "subuids", "not-root");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let evil = home.path("evil");
+    std::fs::create_dir(&evil).unwrap();
+    for helper in ["newuidmap", "newgidmap"] {
+        let file = evil.join(helper);
+        let script = format!("#!/bin/sh\n: >{}/called\nexit 1\n", evil.display());
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:/usr/bin:/bin", evil.display());
+    for path in [&path[..], "/nowhere", ""] {
+        home.lazaret(["run", "--rm", &image, "true"])
+            .env("PATH", path)
+            .run()
+            .ok();
+    }
+    assert!(!evil.join("called").exists());
+}
+
 #[test]
 fn a_home_that_cannot_be_used() {
     need!("userns", "overlay", "not-root");

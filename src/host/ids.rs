@@ -2,6 +2,7 @@
 
 use super::files::read;
 use crate::error::{Error, Kind, Result};
+use crate::plan::HELPER_FOLDERS;
 use crate::policy::SubIds;
 use std::path::Path;
 
@@ -12,10 +13,6 @@ pub(super) const ENOUGH: u32 = 65_536;
 /// (524288 to 1879048191) and below 2^31, where signed ids of old tools begin.
 const HIGH: u64 = 0x7000_0000;
 const HIGH_END: u64 = 0x8000_0000;
-
-/// Folders where distributions put newuidmap; PATH is not asked, because what it finds there would
-/// be trusted with the caller's ids.
-const HELPER_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
 
 /// The ids that the caller may use beside its own, or why there are none and what to do.
 ///

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// Folders where distributions put newuidmap and newgidmap. PATH is not asked: what it finds there
+/// would be trusted with the caller's ids.
+pub const HELPER_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
+
 /// A range of ids: `count` ids from `inside` on are `outside` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct IdRange {

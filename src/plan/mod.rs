@@ -16,6 +16,7 @@ pub use crate::policy::VerifyMode;
 pub use build::{Ground, build};
 pub use ids::{IdMap, IdRange};
 pub use merged::{merged, tree_facts};
+pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
 pub use step::{
     Actor, LandlockRule, Plan, Planned, Resource, Rlimit, Stdio, Step, UserSpec, Variable,

@@ -5,7 +5,7 @@ use super::verifier::{self, Finding};
 use super::wire::{Received, Record, receive, send};
 use super::{binds, init};
 use crate::error::{Context, Error, Kind, Result, strerror};
-use crate::plan::{IdMap, IdRange, Plan, Step};
+use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step};
 use crate::sys::{self, Cloned, Namespaces, SingleThread};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -137,18 +137,26 @@ fn numbers(lines: &[IdRange]) -> impl Iterator<Item = String> {
 /// newuidmap(1) and newgidmap(1), side by side.
 fn map_by_helpers(pid: Pid, uid: &[IdRange], gid: &[IdRange]) -> Result<()> {
     let start = |helper: &str, lines: &[IdRange]| -> Result<Child> {
-        Command::new(helper)
-            .args([pid.as_raw_nonzero().get().to_string()])
-            .args(numbers(lines))
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .or_call(|| format!("start {helper}"))
-            .map_err(|e| {
-                e.kind(Kind::Host)
-                    .hint("install the package that has it (uidmap, shadow)")
-            })
+        for folder in HELPER_FOLDERS {
+            let path = format!("{folder}/{helper}");
+            let started = Command::new(&path)
+                .args([pid.as_raw_nonzero().get().to_string()])
+                .args(numbers(lines))
+                .stdin(std::process::Stdio::null())
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::piped())
+                .spawn();
+            match started {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                other => {
+                    return other
+                        .or_call(|| format!("start {path}"))
+                        .map_err(|e| e.kind(Kind::Host));
+                }
+            }
+        }
+        Err(Error::new(Kind::Host, format!("{helper} is not installed"))
+            .hint("install the package that has it (uidmap, shadow)"))
     };
     let both = [
         ("newuidmap", start("newuidmap", uid)?),
