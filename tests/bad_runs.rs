@@ -264,6 +264,20 @@ fn a_number_beyond_the_map_is_refused_with_the_remedy() {
         .says("uid=0,0,0");
 }
 
+#[test]
+fn a_number_that_no_map_has_is_told_as_such() {
+    need!("userns", "overlay", "subuids");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    for user in ["4000000000", "0:4000000000"] {
+        home.lazaret(["run", "--rm", "-u", user, &image, "true"])
+            .run()
+            .exits(125)
+            .complains("has an id that this container does not have")
+            .complains("hint: ");
+    }
+}
+
 /// What PATH finds would be trusted with the caller's ids.
 #[test]
 fn helpers_are_not_looked_for_in_path() {

@@ -110,6 +110,9 @@ fn no_namespace(call: &str, errno: rustix::io::Errno) -> Error {
         rustix::io::Errno::PERM => error.hint(
             "unprivileged user namespaces are off: see `lazaret doctor` for the setting that allows them",
         ),
+        rustix::io::Errno::AGAIN => error.hint(
+            "the limit of processes is reached: see ulimit -u, or the cgroup's pids.max",
+        ),
         rustix::io::Errno::NOSPC | rustix::io::Errno::USERS => {
             error.hint("user.max_user_namespaces or its siblings are used up: see `lazaret doctor`")
         }
@@ -330,6 +333,19 @@ impl Running {
                 format!("user {user} is not known in the image: {call}"),
             )
             .hint("-u takes a name of the image's /etc/passwd, or a number"),
+            // An id that the map does not have (setresuid(2)).
+            Step::BecomeUser { user, .. }
+                if errno == rustix::io::Errno::INVAL.raw_os_error()
+                    && call.starts_with("setres") =>
+            {
+                Error::new(
+                    Kind::Launch,
+                    format!("user {user} has an id that this container does not have"),
+                )
+                .hint(
+                    "`lazaret run --dry-run` prints the ids that are mapped; -u takes one of them",
+                )
+            }
             Step::OpenSource { path, .. } if call == binds::CLOSED => {
                 Error::new(Kind::Launch, format!("open {path:?}: {call}")).hint(
                     "pid 1 of a cell has no capability outside: chmod o+x the folders above it",
