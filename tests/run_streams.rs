@@ -4,6 +4,7 @@
 mod support;
 
 use rustix::process::Signal;
+use std::path::Path;
 use support::{Home, Image, Pty, need};
 
 #[test]
@@ -155,6 +156,27 @@ fn signals_are_forwarded() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     running.signal(Signal::TERM);
     running.wait().exits(143);
+    home.clean();
+}
+
+/// nohup(1), and a shell that puts a command in the background: what they ignore for us, stays so.
+#[test]
+fn signals_that_the_caller_ignores_end_nothing() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let script = "trap '' HUP INT QUIT; exec \"$0\" run --rm \"$1\" toolbox signals";
+    let args = ["-c", script, env!("CARGO_BIN_EXE_lazaret"), &image];
+    let running = home.program(Path::new("/bin/sh"), args).spawn();
+    running.until_out("ready\n");
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1] {
+        running.signal(signal);
+    }
+    // The last one arrived, and inside nothing is ignored.
+    running.until_out("got 10\n");
+    running.signal(Signal::TERM);
+    let ran = running.wait().exits(40);
+    assert_eq!(ran.out().matches("got").count(), 2, "{ran}");
     home.clean();
 }
 

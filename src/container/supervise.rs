@@ -55,7 +55,9 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Blocks them and opens the descriptor.
+    /// Blocks them and opens the descriptor. What asks for the end and was ignored when we were
+    /// started stays so: nohup(1) means it, and so does a shell that puts us in the background.
+    /// Blocked, such a signal would arrive (signal(7)).
     pub fn take() -> Result<Self> {
         let mut set = SigSet::empty();
         for signal in [
@@ -70,7 +72,13 @@ impl Signals {
             Signal::SIGCONT,
             Signal::SIGALRM,
         ] {
-            set.add(signal);
+            let may_stay_ignored =
+                matches!(signal, Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT);
+            let ignored = may_stay_ignored
+                && crate::sys::is_ignored(signal as i32).or_call(|| "sigaction")?;
+            if !ignored {
+                set.add(signal);
+            }
         }
         set.thread_block().or_call(|| "sigprocmask")?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)

@@ -42,6 +42,15 @@ pub fn default_signal(signal: i32) -> Result<()> {
         .map(drop)
 }
 
+/// Whether sigaction(2) says SIG_IGN.
+pub fn is_ignored(signal: i32) -> Result<bool> {
+    // SAFETY: an all-zero sigaction is a valid place for the kernel to write the old one to.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `action` is valid and outlives the call; nothing is changed.
+    check(unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) }.into())?;
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
 /// close_range(2) with CLOSE_RANGE_CLOEXEC (Linux 5.11): everything from `first` on closes at exec.
 pub fn close_range_cloexec(first: RawFd) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
