@@ -15,8 +15,9 @@ fn sleeping(home: &Home, image: &str, name: &str, rm: bool) -> Running {
     if rm {
         line.push("--rm");
     }
-    line.extend([image, "sleep", "60"]);
+    line.extend([image, "all", "echo", "up", ",", "sleep", "60"]);
     let running = home.lazaret(line).spawn();
+    running.until_out("up\n");
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let filter = format!("name={name}");
     while run(home, &["ps", "-q", "-f", &filter])
@@ -152,6 +153,30 @@ fn a_running_one_is_removed_only_by_force() {
         running.wait().exits(137);
         run(&home, &["ps", "-aq"]).ok().prints("");
         assert_eq!(list(&home.store().join("containers")), [""; 0]);
+    }
+    home.clean();
+}
+
+/// Removed while its layers are still being checked, it dies of that, and not of its layers.
+#[test]
+fn one_that_is_starting_is_removed_without_an_accusation() {
+    need!("userns", "landlock", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    run(&home, &["run", "--rm", &image, "true"]).ok();
+    for _ in 0..10 {
+        let starting = home
+            .lazaret([
+                "run", "--name", "web", "--verify", "full", &image, "sleep", "60",
+            ])
+            .spawn();
+        while run(&home, &["ps", "-q"]).ok().stdout.is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        run(&home, &["rm", "-f", "web"]).ok();
+        let ran = starting.wait();
+        assert!(!ran.err().contains("not what was unpacked"), "{ran}");
+        assert!(matches!(ran.code, Some(125 | 137)), "{ran}");
     }
     home.clean();
 }

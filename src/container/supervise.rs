@@ -506,6 +506,14 @@ impl Loop<'_> {
 
 /// The verifier's refusal.
 fn refused(findings: &[Finding]) -> Error {
+    if findings.is_empty() {
+        // Nobody accuses an image of what somebody else did to the verifier.
+        return Error::new(
+            Kind::Launch,
+            "the check of the layers ended before it was done; nothing was run",
+        )
+        .hint("it may have been killed from outside, or by the kernel for want of memory");
+    }
     let mut error = Error::new(
         Kind::Integrity,
         "a layer is not what was unpacked; nothing was run",
@@ -525,4 +533,18 @@ fn refused(findings: &[Finding]) -> Error {
         }
     }
     error.hint("remove the image with `lazaret rmi` and load it again; `lazaret verify` lists everything that differs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_that_was_killed_accuses_nobody() {
+        assert_eq!(refused(&[]).kind, Kind::Launch);
+        let (layer, cause) = (0, "why".to_owned());
+        let broken = refused(&[Finding::Broken { layer, cause }]);
+        assert_eq!(broken.kind, Kind::Integrity);
+        assert_eq!(broken.detail, ["broken  why"]);
+    }
 }
