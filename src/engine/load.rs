@@ -194,22 +194,14 @@ impl Loader<'_> {
                 return Err(error);
             }
         }
-        let progress = &mut self.progress;
-        let limits = Limits::default();
-        self.store
-            .ensure_layers(image, &self.map, &limits, true, &mut |event| {
-                let state = match event.state {
-                    LayerState::Cached => "Already exists",
-                    LayerState::Waiting => "Waiting for another process",
-                    LayerState::Unpacking => "Unpacking",
-                    LayerState::Done => "Unpacked and verified",
-                };
-                progress.state(&event.digest.short(), state);
-            })?;
+        self.layers(image)?;
         for name in names {
             let canonical = name.to_string();
             let before = self.store.get_ref(&canonical)?;
-            self.store.put_ref(&canonical, image)?;
+            // Somebody may remove the same image under another name in between.
+            while self.store.put_whole_ref(&canonical, image)?.is_none() {
+                self.layers(image)?;
+            }
             let shown = super::rmi::familiar(&canonical);
             if let Some(before) = before.filter(|b| b.manifest != image.manifest.digest) {
                 report::stderr(&format!(
@@ -221,6 +213,22 @@ impl Loader<'_> {
             report::stdout(&format!("Loaded image: {}\n", report::clean(&shown)))?;
         }
         Ok(())
+    }
+
+    fn layers(&mut self, image: &SourceImage) -> Result<()> {
+        let progress = &mut self.progress;
+        let limits = Limits::default();
+        self.store
+            .ensure_layers(image, &self.map, &limits, true, &mut |event| {
+                let state = match event.state {
+                    LayerState::Cached => "Already exists",
+                    LayerState::Waiting => "Waiting for another process",
+                    LayerState::Unpacking => "Unpacking",
+                    LayerState::Done => "Unpacked and verified",
+                };
+                progress.state(&event.digest.short(), state);
+            })
+            .map(drop)
     }
 }
 

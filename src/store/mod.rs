@@ -19,7 +19,8 @@
 //! not: they can be made again, and what a power cut took is found by the check at the next run.
 //!
 //! Locks: a shared one on a layer's folder is a [`Lease`]; removal takes an exclusive one and
-//! gives up with [`Kind::Busy`]. Whoever unpacks a layer holds `staging/unpack-MAP-HEX.lock`.
+//! gives up with [`Kind::Busy`]. Giving a name takes a shared lock on `refs`, removal of what no name
+//! refers to an exclusive one. Whoever unpacks a layer holds `staging/unpack-MAP-HEX.lock`.
 
 mod blobs;
 mod files;

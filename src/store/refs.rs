@@ -5,7 +5,8 @@ use super::source::SourceImage;
 use super::{Store, files, verify};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, Platform};
-use std::os::fd::AsFd;
+use rustix::fs::FlockOperation;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// A name and the image that it means.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -56,6 +57,31 @@ impl Store {
     /// A name that meant another image means this one from now on. Layers are
     /// [`Store::ensure_layers`]'s affair, which comes first: an image with a name is whole.
     pub fn put_ref(&self, name: &str, image: &SourceImage) -> Result<Ref> {
+        let _no_removal = self.lock_names(FlockOperation::LockShared)?;
+        self.put_locked(name, image)
+    }
+
+    /// As [`Store::put_ref`], for an image whose layers' blobs the store must hold; `None`, and no
+    /// name, where somebody removed one since [`Store::ensure_layers`] kept it.
+    pub fn put_whole_ref(&self, name: &str, image: &SourceImage) -> Result<Option<Ref>> {
+        let _no_removal = self.lock_names(FlockOperation::LockShared)?;
+        for layer in &image.layers {
+            if self.blob_size(&layer.descriptor.digest)?.is_none() {
+                return Ok(None);
+            }
+        }
+        self.put_locked(name, image).map(Some)
+    }
+
+    /// The lock between those who name what is there (shared) and those who remove what no name
+    /// refers to (exclusive), let go with the descriptor. Waits.
+    pub(super) fn lock_names(&self, operation: FlockOperation) -> Result<OwnedFd> {
+        let refs = self.folder("refs")?;
+        files::lock(refs.as_fd(), operation)?;
+        Ok(refs)
+    }
+
+    fn put_locked(&self, name: &str, image: &SourceImage) -> Result<Ref> {
         self.add_blob(&image.manifest.config.digest, &image.config_bytes)?;
         self.add_blob(&image.manifest.digest, &image.manifest_bytes)?;
         let reference = Ref {

@@ -98,6 +98,7 @@ impl Store {
                 format!("no image is named {name:?}"),
             ));
         };
+        let _no_new_names = self.lock_names(FlockOperation::LockExclusive)?;
         let mut others = self.refs()?;
         others.retain(|r| r.name != name);
         let (going, staying) = (self.used_by(&[target]), self.used_by(&others));
@@ -138,6 +139,7 @@ impl Store {
     /// stay.
     pub fn gc(&self, map: &IdMap) -> Result<Removed> {
         self.collect(map)?;
+        let _no_new_names = self.lock_names(FlockOperation::LockExclusive)?;
         let used = self.used_by(&self.refs()?);
         let mut removed = Removed::default();
         for digest in self.all_blobs()? {

@@ -12,6 +12,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+mod naming;
+
 fn platform() -> Platform {
     Platform {
         os: "linux".into(),
