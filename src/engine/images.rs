@@ -47,6 +47,14 @@ pub fn images(request: &ImagesRequest) -> Result<u8> {
         Some(store) => store.images()?,
         None => Vec::new(),
     };
+    if let Some(store) = &store {
+        let damaged = store.refs()?.len().saturating_sub(all.len());
+        if damaged > 0 {
+            report::note(&format!(
+                "{damaged} damaged images are left out: lazaret verify -a names them"
+            ));
+        }
+    }
     let limits = limits(store.as_ref(), &request.filters)?;
     all.retain(|entry| wanted(request, &limits, entry));
     all.sort_by_key(|entry| std::cmp::Reverse(created(entry)));

@@ -16,6 +16,7 @@ use crate::store::Store;
 pub fn rmi(request: &RmiRequest) -> Result<u8> {
     let store = place::look_at_store()?;
     let mut code = 0;
+    let mut removed = false;
     for name in &request.images {
         let done = match &store {
             Some(store) => {
@@ -24,6 +25,7 @@ pub fn rmi(request: &RmiRequest) -> Result<u8> {
             }
             None => find::image(None, name).map(|_| ()),
         };
+        removed |= done.is_ok();
         if let Err(error) = done {
             let error = match error.action {
                 Some(_) => error,
@@ -33,7 +35,26 @@ pub fn rmi(request: &RmiRequest) -> Result<u8> {
             code = error.exit_code();
         }
     }
+    if removed && let Some(store) = &store {
+        sweep(store)?;
+    }
     Ok(code)
+}
+
+/// Takes away what no name refers to: of names that mean another image by now, and of processes
+/// that were killed before they gave one. Not while a container is there whose image is among it.
+fn sweep(store: &Store) -> Result<()> {
+    let named: Vec<_> = store.refs()?.iter().map(|r| r.manifest).collect();
+    let containers = Containers::new(store.containers()?).list()?;
+    if containers
+        .iter()
+        .any(|c| !named.contains(&c.record.manifest))
+    {
+        return Ok(());
+    }
+    let removed = store.gc(&place::own_map(Some(store))?)?;
+    let lines = removed.deleted.iter().map(|d| format!("Deleted: {d}\n"));
+    report::stdout(&lines.collect::<String>())
 }
 
 fn remove(store: &Store, map: &IdMap, text: &str, force: bool) -> Result<()> {

@@ -86,6 +86,7 @@ fn check(store: &Store, reference: &Ref, maps: &[IdMap]) -> Result<Checked> {
             checked.layers = found.layers;
             let findings = found.findings.into_iter();
             checked.differs = findings
+                .chain(store.lost_layers(&image)?)
                 .map(|f| (f.digest.to_string(), f.path, f.what))
                 .collect();
         }

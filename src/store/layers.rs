@@ -218,11 +218,11 @@ impl Store {
                     state,
                 });
             };
-            // A copy is wanted where there is none, not from an earlier layer either.
+            // A copy is wanted where there is no good one, not from an earlier layer either.
             let copies = match &mut copies {
                 Some(copies)
                     if copies.iter().all(|(_, copy)| *copy != digest)
-                        && self.blob_size(&digest)?.is_none() =>
+                        && self.check_blob(&digest)? != Some(true) =>
                 {
                     Some(&mut **copies)
                 }

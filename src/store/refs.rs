@@ -118,9 +118,9 @@ impl Store {
         let Some(bytes) = files::read(self.root(), &path, MAX_REF)? else {
             return Ok(None);
         };
-        let found = parse(&bytes)?;
+        let found: Ref = self.parse(&bytes, &file_name(name))?;
         if found.name != name {
-            return Err(damaged("it holds another name"));
+            return Err(self.damaged(&file_name(name), "it holds another name"));
         }
         Ok(Some(found))
     }
@@ -135,7 +135,7 @@ impl Store {
             };
             // Gone meanwhile is gone.
             if let Some(bytes) = files::read(folder.as_fd(), &name, MAX_REF)? {
-                refs.push(parse(&bytes)?);
+                refs.push(self.parse(&bytes, &name)?);
             }
         }
         refs.sort_by(|a, b| a.name.cmp(&b.name));
@@ -206,13 +206,16 @@ impl Store {
         }
         Ok(entries)
     }
-}
 
-fn parse(bytes: &[u8]) -> Result<Ref> {
-    serde_json::from_slice(bytes).map_err(|e| damaged(&e.to_string()))
-}
+    fn parse(&self, bytes: &[u8], file: &str) -> Result<Ref> {
+        serde_json::from_slice(bytes).map_err(|e| self.damaged(file, &e.to_string()))
+    }
 
-fn damaged(why: &str) -> Error {
-    Error::new(Kind::Store, format!("a ref of the store is damaged: {why}"))
-        .hint("load the image again")
+    /// The name is lost with its file, so the cure is the file's: `rmi` would not find it.
+    fn damaged(&self, file: &str, why: &str) -> Error {
+        let path = self.path.join("refs").join(file);
+        Error::new(Kind::Store, format!("a ref of the store is damaged: {why}")).hint(format!(
+            "the name of one image is lost: rm {path:?}, and load that image again"
+        ))
+    }
 }

@@ -60,6 +60,8 @@ pub struct Usage {
 struct Used {
     blobs: BTreeSet<Digest>,
     layers: BTreeSet<LayerId>,
+    /// The documents of an image are damaged or missing: nobody knows what else it refers to.
+    in_doubt: bool,
 }
 
 /// An unpacked layer that is to go: nobody holds it, and nobody can take it meanwhile.
@@ -71,23 +73,30 @@ struct Doomed {
 }
 
 impl Store {
-    /// What `refs` refer to. An image whose documents cannot be read refers to its manifest only.
-    fn used_by(&self, refs: &[Ref]) -> Used {
+    /// What `refs` refer to. An image whose documents are damaged refers to its manifest only; one
+    /// that cannot be read just now is an error, because what it needs would be taken away.
+    fn used_by(&self, refs: &[Ref]) -> Result<Used> {
         let mut used = Used::default();
         for reference in refs {
             used.blobs.insert(reference.manifest);
-            if let Ok(image) = self.image(reference) {
-                used.blobs.insert(image.manifest.config.digest);
-                used.blobs
-                    .extend(image.manifest.layers.iter().map(|l| l.digest));
-                used.layers.extend(image.layers.iter().map(LayerSource::id));
+            match self.image(reference) {
+                Ok(image) => {
+                    used.blobs.insert(image.manifest.config.digest);
+                    used.blobs
+                        .extend(image.manifest.layers.iter().map(|l| l.digest));
+                    used.layers.extend(image.layers.iter().map(LayerSource::id));
+                }
+                Err(e) if matches!(e.kind, Kind::Integrity | Kind::Malformed | Kind::Store) => {
+                    used.in_doubt = true;
+                }
+                Err(e) => return Err(e),
             }
         }
-        used
+        Ok(used)
     }
 
     /// Removes the name `name`, and, if no other name refers to them, the image's documents, blobs
-    /// and layers.
+    /// and layers; the name alone while another image's documents are damaged.
     ///
     /// Errors: `NotFound`; `Busy` when a running container holds a layer that would go: then
     /// nothing was removed.
@@ -101,10 +110,17 @@ impl Store {
         let _no_new_names = self.lock_names(FlockOperation::LockExclusive)?;
         let mut others = self.refs()?;
         others.retain(|r| r.name != name);
-        let (going, staying) = (self.used_by(&[target]), self.used_by(&others));
+        let (going, staying) = (self.used_by(&[target])?, self.used_by(&others)?);
+        let mut removed = Removed::default();
+        if staying.in_doubt {
+            // A damaged image may share anything: `gc` takes the rest, once that one is mended.
+            if self.remove_ref(name)? {
+                removed.untagged.push(name.to_owned());
+            }
+            return Ok(removed);
+        }
         let layers = going.layers.difference(&staying.layers);
         let doomed = self.doom(layers.copied(), true)?;
-        let mut removed = Removed::default();
         // The name first: killed after this, nothing refers to what is left, and `gc` takes it.
         if self.remove_ref(name)? {
             removed.untagged.push(name.to_owned());
@@ -127,7 +143,10 @@ impl Store {
         if layers.is_empty() {
             return Ok(());
         }
-        let used = self.used_by(&self.refs()?);
+        let used = self.used_by(&self.refs()?)?;
+        if used.in_doubt {
+            return Ok(());
+        }
         let unused = layers.iter().filter(|id| !used.layers.contains(id));
         for layer in self.doom(unused.copied(), false)? {
             self.remove_doomed(layer, map)?;
@@ -136,12 +155,15 @@ impl Store {
     }
 
     /// Removes blobs and layers that no name refers to, and leftovers. Layers that something holds
-    /// stay.
+    /// stay, and all do while an image's documents are damaged.
     pub fn gc(&self, map: &IdMap) -> Result<Removed> {
         self.collect(map)?;
         let _no_new_names = self.lock_names(FlockOperation::LockExclusive)?;
-        let used = self.used_by(&self.refs()?);
+        let used = self.used_by(&self.refs()?)?;
         let mut removed = Removed::default();
+        if used.in_doubt {
+            return Ok(removed);
+        }
         for digest in self.all_blobs()? {
             if !used.blobs.contains(&digest)
                 && let Some(bytes) = self.remove_blob(&digest)?
@@ -166,7 +188,7 @@ impl Store {
     /// What the store holds.
     pub fn usage(&self) -> Result<Usage> {
         let refs = self.refs()?;
-        let used = self.used_by(&refs);
+        let used = self.used_by(&refs)?;
         let mut usage = Usage::default();
         for entry in self.images()? {
             usage.images.add(entry.size);

@@ -72,6 +72,25 @@ impl Store {
         Ok(out)
     }
 
+    /// Layers of an image with a name of which there is nothing left: no blob, and nothing unpacked
+    /// under any map.
+    pub fn lost_layers(&self, image: &SourceImage) -> Result<Vec<Finding>> {
+        let mut lost = Vec::new();
+        for layer in &image.layers {
+            let digest = layer.descriptor.digest;
+            if self.blob_size(&digest)?.is_none()
+                && self.unpacked_size(std::slice::from_ref(layer))?.is_none()
+            {
+                lost.push(Finding {
+                    digest,
+                    path: String::new(),
+                    what: "the layer is gone, its blob and what was unpacked of it".to_owned(),
+                });
+            }
+        }
+        Ok(lost)
+    }
+
     fn verify_blob(&self, digest: &Digest, out: &mut Verification) -> Result<()> {
         match self.check_blob(digest)? {
             None => {}
