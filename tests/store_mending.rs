@@ -161,3 +161,28 @@ fn what_no_name_refers_to_goes_with_the_next_image() {
     assert_eq!(list(&home.store().join("blobs/sha256")), [""; 0]);
     home.clean();
 }
+
+/// The command ran: its exit code is told, whatever the disk says of the record.
+#[test]
+fn a_command_that_fills_the_disk_keeps_its_exit_code() {
+    need!("userns", "overlay", "root", "unshare");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let small = home.root().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=8m tmpfs {small}; export LAZARET_STORE={small}/store; \
+         {bin} run {image} toolbox fill /big 100000000; code=$?; \
+         ls {small}/store/containers; exit $code",
+        small = small.display(),
+        bin = env!("CARGO_BIN_EXE_lazaret"),
+    );
+    let unshare = support::find("unshare").unwrap();
+    let ran = home
+        .program(&unshare, ["-m", "sh", "-c", &script])
+        .run()
+        .exits(1)
+        .complains("could not be written down");
+    assert_eq!(ran.out().matches(".json").count(), 1, "{ran}");
+    assert!(!ran.out().contains(".new"), "{ran}");
+}

@@ -425,7 +425,7 @@ impl Held {
     /// Writes down the end, or removes the record of an ephemeral container.
     ///
     /// # Errors
-    /// `Io`: a call failed.
+    /// `Io`: a call failed; the record stays as it was, and nothing beside it.
     pub fn end(mut self, containers: &Containers, code: u8) -> Result<()> {
         let name = file_name(&self.record.id);
         if self.record.ephemeral {
@@ -439,11 +439,19 @@ impl Held {
         let fd = rustix::fs::openat(&containers.folder, &beside, flags, mode)
             .or_call(|| format!("create {beside:?}"))?;
         let mut file = File::from(fd);
-        file.write_all(&encode(&self.record)?)
-            .and_then(|()| file.sync_all())
-            .or_call(|| format!("write {beside:?}"))?;
-        rustix::fs::renameat(&containers.folder, &beside, &containers.folder, &name)
-            .or_call(|| format!("rename {beside:?}"))
+        let folder = &containers.folder;
+        let done = encode(&self.record).and_then(|bytes| {
+            file.write_all(&bytes)
+                .and_then(|()| file.sync_all())
+                .or_call(|| format!("write {beside:?}"))?;
+            rustix::fs::renameat(folder, &beside, folder, &name)
+                .or_call(|| format!("rename {beside:?}"))
+        });
+        if done.is_err() {
+            // The first failure is the one to tell; what stays goes with `rm`.
+            let _told_already = rustix::fs::unlinkat(folder, &beside, AtFlags::empty()).is_ok();
+        }
+        done
     }
 }
 

@@ -117,7 +117,13 @@ fn spool(store: &Store, mut input: impl Read) -> Result<File> {
             ));
         }
         file.write_all(&buffer[..n])
-            .or_call(|| "copy standard input into the store".to_owned())?;
+            .or_call(|| "copy standard input into the store".to_owned())
+            .map_err(|e| match e.errno {
+                Some(libc::ENOSPC | libc::EDQUOT) => {
+                    e.hint("the store's disk is full: free space, or load from a file with -i")
+                }
+                _ => e,
+            })?;
     }
     if total == 0 {
         return Err(Error::new(Kind::Usage, "standard input is empty")

@@ -172,7 +172,12 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     let ended = record.end(&containers, code);
     clock.stage("write down the end");
     let exit = done?;
-    ended?;
+    // The command ran, and its exit code is what the caller waits for.
+    if let Err(error) = ended {
+        report::stderr(&format!(
+            "lazaret: the container's end could not be written down: {error}\n"
+        ));
+    }
     if request.timings {
         report::timings(&clock.stages, request.format);
     }
