@@ -94,6 +94,44 @@ fn from_run_to_rm() {
 }
 
 #[test]
+fn of_a_run_that_executed_nothing_nothing_is_left() {
+    need!("userns", "landlock", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    for (line, code) in [
+        (
+            &["run", "--name", "job", &image, "no-such-command"][..],
+            127,
+        ),
+        (&["run", "--name", "job", &image, "/etc/passwd"], 126),
+        (
+            &[
+                "run",
+                "--name",
+                "job",
+                "-u",
+                "nobody-of-that-name",
+                &image,
+                "true",
+            ],
+            125,
+        ),
+        (
+            &["run", "--name", "job", "-w", "/etc/passwd", &image, "true"],
+            125,
+        ),
+    ] {
+        run(&home, line).exits(code);
+        run(&home, &["ps", "-aq"]).ok().prints("");
+        assert_eq!(list(&home.store().join("containers")), [""; 0], "{line:?}");
+    }
+    // What ran is there to be looked at, however it ended.
+    run(&home, &["run", "--name", "job", &image, "exit", "126"]).exits(126);
+    run(&home, &["ps", "-aq"]).ok().says("\n");
+    home.clean();
+}
+
+#[test]
 fn what_is_written_goes_with_rm() {
     need!("userns", "landlock", "overlay");
     let home = Home::new();

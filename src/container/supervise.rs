@@ -134,6 +134,8 @@ struct Loop<'a> {
     timed_out: bool,
     /// A signal asked for the end of the cell.
     end_wanted: bool,
+    /// The layers are as recorded.
+    go: bool,
     failure: Option<Error>,
     exit: Exit,
     control_open: bool,
@@ -166,6 +168,7 @@ pub fn supervise(running: &mut Running, signals: &Signals) -> Result<Exit> {
         status: None,
         timed_out: false,
         end_wanted: false,
+        go: false,
         failure: None,
         exit: Exit {
             how: Ended::Code(0),
@@ -467,6 +470,7 @@ impl Loop<'_> {
             }
             Told::Started => self.open_terminal()?,
             Told::Go => {
+                self.go = true;
                 self.exit.findings = self.running.findings()?;
                 self.report_open = false;
             }
@@ -490,6 +494,8 @@ impl Loop<'_> {
             Told::Nothing => return Ok(false),
             Told::Closed => {
                 self.payload_open = false;
+                // pid 1's go is heard first: it was sent before the payload could go.
+                self.running.executed = self.go && self.failure.is_none();
                 return Ok(false);
             }
             Told::Took { step, nanoseconds } => self.exit.took.push((step, nanoseconds)),

@@ -129,17 +129,31 @@ pub fn now() -> i64 {
     rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec
 }
 
+/// Removes a container: what it has written, then its record.
+///
+/// # Errors
+/// As [`empty_container`].
+pub fn forget_container(containers: &Containers, record: &Record) -> Result<()> {
+    if !record.ephemeral {
+        empty_container(containers, record)?;
+    }
+    containers.forget(record)
+}
+
 /// Removes what a container has written, in a worker that is root over its files.
 ///
 /// # Errors
 /// `Io`, `Worker`: something cannot be removed; `Host`: no worker can be made.
-pub fn empty_container(containers: &Containers, record: &Record) -> Result<()> {
+fn empty_container(containers: &Containers, record: &Record) -> Result<()> {
     let folder = match containers.folder(record) {
         Ok(folder) => folder,
         // Gone already.
         Err(e) if e.kind == Kind::NotFound => return Ok(()),
         Err(e) => return Err(e),
     };
+    if names(folder.as_fd())?.is_empty() {
+        return Ok(());
+    }
     crate::worker::run(
         &map_of_owners(&record.owners, &host(None)?),
         folder.as_fd(),

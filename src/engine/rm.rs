@@ -53,10 +53,7 @@ fn remove(store: Option<&Store>, name: &str, force: bool) -> Result<()> {
         }
         end(&containers, &container)?;
     }
-    if !container.record.ephemeral {
-        place::empty_container(&containers, &container.record)?;
-    }
-    containers.forget(&container.record)
+    place::forget_container(&containers, &container.record)
 }
 
 /// Ends a running container from inside outwards: the command, as if it had been killed by

@@ -153,6 +153,7 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         owners: owners(&map),
     })?;
     clock.stage("write down the container");
+    let mut executed = false;
     let done = start(
         request,
         &grants,
@@ -164,20 +165,25 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         &containers,
         &record,
         &mut clock,
+        &mut executed,
     );
     let code = match &done {
         Ok(exit) => exit.how.exit_code(),
         Err(e) => e.exit_code(),
     };
-    let ended = record.end(&containers, code);
+    let ended = match done.is_err() && !executed {
+        // There is nothing that anybody could look at.
+        true => place::forget_container(&containers, record.record()),
+        false => record.end(&containers, code),
+    };
     clock.stage("write down the end");
-    let exit = done?;
-    // The command ran, and its exit code is what the caller waits for.
+    // Why nothing ran, or the exit code of what ran, is what the caller waits for.
     if let Err(error) = ended {
         report::stderr(&format!(
             "lazaret: the container's end could not be written down: {error}\n"
         ));
     }
+    let exit = done?;
     if request.timings {
         report::timings(&clock.stages, request.format);
     }
@@ -203,6 +209,7 @@ fn start(
     containers: &Containers,
     record: &Held,
     clock: &mut Clock,
+    executed: &mut bool,
 ) -> Result<Exit> {
     let disk = match grants.ephemeral.value {
         true => None,
@@ -216,7 +223,9 @@ fn start(
     clock.stage("prepare");
     let mut running = sandbox::spawn(launch, one).map_err(|e| why_no_cell(e, host))?;
     clock.stage("spawn");
-    let exit = supervise(&mut running, &signals)?;
+    let exit = supervise(&mut running, &signals);
+    *executed = running.executed;
+    let exit = exit?;
     clock.stage("run");
     if request.timings {
         for (step, nanoseconds) in &exit.took {

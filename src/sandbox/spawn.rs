@@ -29,6 +29,8 @@ pub struct Running {
     pub streams: Streams,
     /// The payload's process, once started.
     pub payload: Option<OwnedFd>,
+    /// The payload has become the command: its socket closed, and it had told no failure.
+    pub executed: bool,
     reported: Vec<u8>,
 }
 
@@ -86,6 +88,7 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
         report: ours.report,
         streams,
         payload: None,
+        executed: false,
         reported: Vec::new(),
     };
     if write_map(pid, &map)? {
