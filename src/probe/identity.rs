@@ -128,14 +128,15 @@ fn ids(f: &mut Findings, map: &str) -> bool {
 fn groups(f: &mut Findings, text: &str, single: bool) {
     const CHECK: &str = "the caller's groups are gone";
     let groups = status(text, "Groups").unwrap_or_default();
+    // The caller's own group, which most lists of groups hold, is the one that is mapped.
     let unmapped: Vec<&str> = groups
         .split_whitespace()
         .filter(|g| *g == "65534")
         .collect();
-    if single && !groups.is_empty() {
+    if single && !unmapped.is_empty() {
         let detail = format!(
             "setgroups is refused with one id: {} supplementary groups of the caller stay in force",
-            groups.split_whitespace().count()
+            unmapped.len()
         );
         f.add(CHECK, Verdict::Downgraded, detail);
     } else {
@@ -238,6 +239,23 @@ mod tests {
         assert_eq!(judge_set("CapBnd", 1 << 21).0, Verdict::Open);
         assert_eq!(judge_set("CapAmb", 1).0, Verdict::Open);
         assert_eq!(judge_set("CapEff", u64::MAX).0, Verdict::Open);
+    }
+
+    #[test]
+    fn the_callers_own_group_is_no_other() {
+        let verdict = |single: bool, list: &str| {
+            let mut f = Findings::default();
+            groups(&mut f, &format!("Groups:\t{list} \n"), single);
+            (f.list()[0].verdict, f.list()[0].detail.clone())
+        };
+        use Verdict::{Contained, Downgraded, Open};
+        for (single, list) in [(false, ""), (false, "0"), (true, ""), (true, "0")] {
+            assert_eq!(verdict(single, list).0, Contained, "{list:?}");
+        }
+        assert_eq!(verdict(false, "0 65534").0, Open);
+        let (weaker, why) = verdict(true, "0 65534 65534");
+        assert_eq!(weaker, Downgraded);
+        assert!(why.contains(": 2 supplementary"), "{why}");
     }
 
     #[test]
