@@ -14,8 +14,8 @@ pub mod tree;
 /// How layers are checked stands in plans too.
 pub use crate::policy::VerifyMode;
 pub use build::{Ground, build};
-pub use merged::{merged, tree_facts};
 pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
+pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
 pub use step::{
     Actor, LandlockRule, Plan, Planned, Resource, Rlimit, Stdio, Step, UserSpec, Variable,
