@@ -109,7 +109,12 @@ impl Policy {
             )],
             // A profile's denials are why it is extended.
             Whose::User if rule.head.builtin => Vec::new(),
-            Whose::User | Whose::Project => {
+            Whose::Project => vec![format!(
+                "the project says so ({}:{line}): change it there and run `lazaret policy trust` \
+                 again",
+                rule.head.file
+            )],
+            Whose::User => {
                 vec![format!(
                     "your own rule says so: narrow it at {}:{line}",
                     rule.head.file

@@ -245,9 +245,9 @@ pub(super) fn binds(
         let origin = match (place.ask(policy, subject), impossible) {
             (Ok(origin), None) => origin,
             (Err((reason, below)), impossible)
-                if impossible
-                    .as_ref()
-                    .is_none_or(|other| reason.cure.is_empty() && other.cure.is_empty()) =>
+                if impossible.as_ref().is_none_or(|other| {
+                    reason.cure.is_empty() && (!below || other.cure.is_empty())
+                }) =>
             {
                 refuse(cured(reason, below, &place, ask, policy, subject));
                 None

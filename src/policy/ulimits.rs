@@ -145,17 +145,10 @@ impl Judge<'_> {
 
     /// Refuses what is more than policies allow, or than the caller could have outside.
     fn within(&mut self, which: Which, hard: u64, asked: &str) {
-        let before = self.reasons.len();
-        let written = match which.limit().unit() {
-            Unit::Bytes => words::size(hard),
-            Unit::Pieces => hard.to_string(),
-            Unit::Seconds => format!("{hard}s"),
-        };
-        self.at_most(which.limit(), hard, asked, &written);
+        // What no rule changes comes first: a cure that ends at the next refusal is none.
         let own = self.host.hard_limits.iter().find(|(w, _)| *w == which);
         if let Some((_, most)) = own
             && hard > *most
-            && self.reasons.len() == before
         {
             self.reasons.push(Reason {
                 asked: asked.to_owned(),
@@ -166,7 +159,14 @@ impl Judge<'_> {
                     "ask for at most {most}, or raise your own: ulimit -H, limits.conf(5)"
                 )],
             });
+            return;
         }
+        let written = match which.limit().unit() {
+            Unit::Bytes => words::size(hard),
+            Unit::Pieces => hard.to_string(),
+            Unit::Seconds => format!("{hard}s"),
+        };
+        self.at_most(which.limit(), hard, asked, &written);
     }
 }
 

@@ -5,7 +5,7 @@ use super::clean::{clean, json};
 use super::out::{Screen, stderr};
 use super::wrap::wrap;
 use crate::error::Error;
-use crate::policy::{Downgrade, Reason};
+use crate::policy::{Downgrade, Origin, Reason};
 use std::fmt::Write as _;
 
 /// A refusal's lines stay below this, terminal or not: it is read in logs and issues too.
@@ -105,7 +105,25 @@ fn refusal(reason: &Reason, hint: &str) -> String {
         out.push_str(&clean(line));
         out.push('\n');
     }
+    if reason.cure.is_empty() {
+        let none = no_cure(&reason.origin);
+        let _infallible = writeln!(out, "{hint} {}", wrap(&clean(&none), NARROW, 6, 6));
+    }
     out
+}
+
+/// Who could not change it either.
+fn no_cure(origin: &Origin) -> String {
+    match origin {
+        Origin::Rule {
+            file,
+            builtin: true,
+            ..
+        } if file != "never.toml" => {
+            format!("no rule of yours allows this: what {file} denies stays denied")
+        }
+        _ => "no policy allows this".to_owned(),
+    }
 }
 
 fn paint(text: &str, code: &str, screen: Screen) -> String {

@@ -423,16 +423,15 @@ impl Reader<'_> {
                 continue;
             };
             let text = match value.get_ref() {
-                DeValue::Integer(number) if limit.unit() == Unit::Pieces => self
-                    .number(value, name)
-                    .map_or(number.to_string(), |n| n.to_string()),
-                DeValue::String(text) if limit.unit() != Unit::Pieces => text.to_string(),
+                DeValue::Integer(number) => number.to_string(),
+                DeValue::String(text) => text.to_string(),
                 _ => String::new(),
             };
+            let is_text = value.get_ref().is_str();
             let fits = match limit.unit() {
-                Unit::Pieces => text.parse::<u64>().is_ok_and(|n| n > 0),
-                Unit::Bytes => words::parse_size(&text, 100).is_some_and(|n| n > 0),
-                Unit::Seconds => words::parse_duration(&text).is_some(),
+                Unit::Pieces => !is_text && text.parse::<u64>().is_ok_and(|n| n > 0),
+                Unit::Bytes => is_text && words::parse_size(&text, 100).is_some_and(|n| n > 0),
+                Unit::Seconds => is_text && words::parse_duration(&text).is_some(),
             };
             if !fits {
                 let (example, what) = match limit.unit() {
@@ -440,9 +439,9 @@ impl Reader<'_> {
                     Unit::Bytes => ("\"512MiB\"", "size, or part of the memory as \"25%\""),
                     Unit::Seconds => ("\"90s\"", "duration"),
                 };
-                let written = match text.as_str() {
-                    "" => "that".to_owned(),
-                    text => words::toml(text),
+                let written = match is_text {
+                    true => words::toml(&text),
+                    false => words::shown(&text),
                 };
                 let cause = format!("{name} = {written} is no amount: it takes a {what}");
                 self.problem(&value.span(), cause, format!("{name} = {example}"));
