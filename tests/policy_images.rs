@@ -135,6 +135,67 @@ fn paths_are_those_that_a_process_inside_would_reach() {
     home.clean();
 }
 
+/// Layers that hide each other in all the ways there are: what the facts call present is what a cell
+/// finds.
+#[test]
+fn the_merged_tree_is_the_one_that_a_cell_sees() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let low = Image::toolbox().with(&[
+        Entry::file("a/x", "1"),
+        Entry::file("a/y", "1"),
+        Entry::file("b", "1"),
+        Entry::file("c/old", "1"),
+        Entry::file("d/in", "1"),
+        Entry::file("f", "1"),
+        Entry::file("g/in", "1"),
+        Entry::symlink("l", "a"),
+        Entry::fifo("p"),
+    ]);
+    let high = low.clone().with(&[
+        Entry::file("a/.wh.y", ""),
+        Entry::file("b/n", "1"),
+        Entry::file("c/.wh..wh..opq", ""),
+        Entry::file("c/new", "1"),
+        Entry::file("d", "1"),
+        Entry::fifo("f"),
+        Entry::fifo("g"),
+        Entry::file("l/n", "1"),
+        Entry::file("p", "1"),
+    ]);
+    let again = high.clone().with(&[
+        Entry::file("b", "1"),
+        Entry::file("d/again", "1"),
+        Entry::file("g/more", "1"),
+        Entry::file(".wh.a", ""),
+    ]);
+    let root = low
+        .clone()
+        .with(&[Entry::file(".wh..wh..opq", ""), Entry::file("c/new", "1")]);
+    let paths = [
+        "/a", "/a/x", "/a/y", "/b", "/b/n", "/c/old", "/c/new", "/d", "/d/in", "/d/again", "/f",
+        "/g", "/g/in", "/g/more", "/l", "/l/n", "/p", "/nothing",
+    ];
+    for (n, image) in [low, high, again, root].iter().enumerate() {
+        let image = image.layout(&home, &format!("img{n}"));
+        requiring(&home, "");
+        let ran = home
+            .lazaret(["run", "--rm", &image, "stat"].iter().chain(&paths))
+            .run();
+        let out = ran.out();
+        let seen: Vec<&str> = out.lines().filter_map(|l| l.split(' ').next_back()).collect();
+        requiring(&home, &format!("present = {paths:?}"));
+        let ran = home.lazaret(["run", "--rm", &image, "true"]).run();
+        let said = words(&ran.exits(125));
+        let found: Vec<&str> = paths
+            .into_iter()
+            .filter(|path| !said.contains(&format!("an image without \"{path}\" ")))
+            .collect();
+        assert_eq!(found, seen, "image {n}");
+    }
+    home.clean();
+}
+
 #[test]
 fn what_the_config_says_is_refused_before_a_layer_is_unpacked() {
     let home = Home::new();

@@ -115,19 +115,26 @@ fn folder<'a>(
 ///
 /// Errors: `Store` when a list is damaged.
 pub fn tree_facts(lists: &[&[u8]], wanted: &FactsWanted) -> Result<TreeFacts> {
-    let ways = match wanted.patterns.is_empty() {
-        true => Vec::new(),
-        false => {
-            let mut links = HashMap::new();
-            merged(lists, &mut |path, entry| {
-                if let Node::Symlink { target } = entry.node {
-                    links.insert(path.to_vec(), target);
-                }
-            })?;
-            let way = |(n, pattern): (usize, &String)| Some((n, followed(pattern, &links)?));
-            wanted.patterns.iter().enumerate().filter_map(way).collect()
-        }
+    // Not for patterns that speak of no folder by name.
+    let patterns = wanted.patterns.iter().enumerate();
+    let folders: Vec<_> = patterns
+        .map(|(n, pattern)| (n, folders(pattern)))
+        .filter(|(_, (folders, _))| !folders.is_empty())
+        .collect();
+    let mut links = HashMap::new();
+    if !folders.is_empty() {
+        merged(lists, &mut |path, entry| {
+            if let Node::Symlink { target } = entry.node {
+                links.insert(path.to_vec(), target);
+            }
+        })?;
+    }
+    let way = |(n, (folders, rest)): (usize, (VecDeque<_>, &str))| {
+        let prefix = followed(folders, &links)?;
+        let rest = rest.to_owned();
+        Some((n, Way { prefix, rest }))
     };
+    let ways: Vec<(usize, Way)> = folders.into_iter().filter_map(way).collect();
     let mut facts = wanted.nothing_found();
     merged(lists, &mut |path, entry| {
         let path = String::from_utf8_lossy(path);
@@ -171,17 +178,27 @@ impl Way {
     }
 }
 
-/// Where the literal folders of a pattern lead, as a process inside would go; `None` where they lead
-/// where they say, or round in a circle. The last part of a pattern is a name and not a way.
-fn followed(pattern: &str, links: &HashMap<Vec<u8>, &[u8]>) -> Option<Way> {
-    let mut parts: VecDeque<&[u8]> = VecDeque::new();
+/// The folders that a pattern names before its first star, and what is left of it. Its last part is
+/// a name and not a folder.
+fn folders(pattern: &str) -> (VecDeque<&[u8]>, &str) {
+    let mut folders = VecDeque::new();
     let mut rest = pattern;
-    while let Some((part, _)) = rest.strip_prefix('/').and_then(|r| r.split_once('/'))
-        && !part.contains('*')
+    while let Some((folder, _)) = rest.strip_prefix('/').and_then(|r| r.split_once('/'))
+        && !folder.contains('*')
+        && let Some(behind) = rest.get(1 + folder.len()..)
     {
-        parts.push_back(part.as_bytes());
-        rest = rest.get(1 + part.len()..)?;
+        folders.push_back(folder.as_bytes());
+        rest = behind;
     }
+    (folders, rest)
+}
+
+/// Where folders lead, as a process inside would go; `None` where they lead where they say, or round
+/// in a circle.
+fn followed<'a>(
+    mut parts: VecDeque<&'a [u8]>,
+    links: &HashMap<Vec<u8>, &'a [u8]>,
+) -> Option<String> {
     let mut at: Vec<u8> = Vec::new();
     let mut followed = 0;
     while let Some(part) = parts.pop_front() {
@@ -208,10 +225,7 @@ fn followed(pattern: &str, links: &HashMap<Vec<u8>, &[u8]>) -> Option<Way> {
             }
         }
     }
-    (followed > 0).then(|| Way {
-        prefix: String::from_utf8_lossy(&at).into_owned(),
-        rest: rest.to_owned(),
-    })
+    (followed > 0).then(|| String::from_utf8_lossy(&at).into_owned())
 }
 
 #[cfg(test)]

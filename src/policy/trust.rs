@@ -48,10 +48,10 @@ pub(super) fn refusal(
             origin,
         });
     };
-    let at = rule.head.at(rule.head.line);
+    let at = || rule.head.at(rule.head.line);
     let rejected = || match named(rule, subject) && level.whose == Whose::User {
-        true => vec![format!("your own rule says so: change it ({at})")],
-        false => policy.trust_cure(level.whose, subject, &at),
+        true => vec![format!("your own rule says so: change it ({})", at())],
+        false => policy.trust_cure(level.whose, subject, &at()),
     };
     let (asked, cure) = match (rule.accept, name) {
         (Accept::Any, _) => return None,
@@ -76,7 +76,7 @@ pub(super) fn refusal(
         rule: written(rule),
         why: rule.head.reason.clone(),
         cure,
-        origin: at,
+        origin: at(),
     })
 }
 
