@@ -196,6 +196,24 @@ fn records_that_were_tampered_with_are_not_believed() {
 }
 
 #[test]
+fn a_layer_that_lost_a_part_says_what_helps() {
+    need!("userns", "overlay", "landlock");
+    for part in ["stat", "list", "fs"] {
+        let Scene { home, image, file } = scene();
+        let layer = file.ancestors().nth(3).unwrap();
+        // The folder is the caller's, whoever owns what is in it.
+        std::fs::rename(layer.join(part), layer.join("elsewhere")).unwrap();
+        let again = || home.lazaret(["run", "--rm", &image, "true"]).run();
+        again()
+            .exits(125)
+            .complains("hint: ")
+            .complains("lazaret rmi");
+        home.lazaret(["rmi", &image]).run().ok();
+        again().ok();
+    }
+}
+
+#[test]
 fn a_blob_that_rotted_is_named_by_verify() {
     need!("userns", "overlay");
     let scene = scene();

@@ -162,6 +162,22 @@ fn what_no_name_refers_to_goes_with_the_next_image() {
     home.clean();
 }
 
+#[test]
+fn a_damaged_record_of_a_container_fails_no_rmi() {
+    need!("userns", "landlock");
+    let home = Home::new();
+    let source = layout(&home, "one");
+    for name in ["one", "two"] {
+        run(&home, &["load", "-q", &source, name]).ok();
+    }
+    let record = format!("{}.json", "0".repeat(64));
+    std::fs::write(home.store().join("containers").join(&record), "{").unwrap();
+    run(&home, &["rmi", "one"])
+        .ok()
+        .says("Untagged: one:latest")
+        .complains("note: what no name refers to stays");
+}
+
 /// The command ran: its exit code is told, whatever the disk says of the record.
 #[test]
 fn a_command_that_fills_the_disk_keeps_its_exit_code() {

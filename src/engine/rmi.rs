@@ -35,8 +35,12 @@ pub fn rmi(request: &RmiRequest) -> Result<u8> {
             code = error.exit_code();
         }
     }
-    if removed && let Some(store) = &store {
-        sweep(store)?;
+    if removed
+        && let Some(store) = &store
+        && let Err(error) = sweep(store)
+    {
+        // What was asked for is done.
+        report::note(&format!("what no name refers to stays: {error}"));
     }
     Ok(code)
 }

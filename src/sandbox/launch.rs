@@ -133,11 +133,16 @@ fn parse_sha256(hex: &str) -> Option<[u8; 32]> {
     Some(out)
 }
 
+/// What helps when a part of an unpacked layer is not there.
+pub(super) const LOST: &str = "the unpacked layer is not whole: remove the image with `lazaret rmi` and load it again; `lazaret verify` says what is missing";
+
 fn open_record(lower: &Lower) -> Result<LayerRecord> {
     let open = |path: &std::path::Path| {
         // A fifo in its place is not waited for.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        rustix::fs::open(path, flags, Mode::empty()).or_call(|| format!("open {path:?}"))
+        rustix::fs::open(path, flags, Mode::empty())
+            .or_call(|| format!("open {path:?}"))
+            .map_err(|e| e.hint(LOST))
     };
     let sha256 = parse_sha256(&lower.list_sha256).ok_or_else(|| {
         Error::new(

@@ -360,6 +360,11 @@ impl Running {
             Step::JoinNetwork if call.starts_with("unshare") => {
                 no_namespace(call, rustix::io::Errno::from_raw_os_error(errno))
             }
+            Step::OpenLayers if errno == rustix::io::Errno::NOENT.raw_os_error() => {
+                let step = planned.step.describe();
+                Error::new(Kind::Launch, format!("{step}: {call}: {errno_words}"))
+                    .hint(super::launch::LOST)
+            }
             Step::ChangeDirectory { path } => Error::new(
                 Kind::Launch,
                 format!("cannot change to the working directory {path:?}: {errno_words}"),
