@@ -183,7 +183,10 @@ fn the_merged_tree_is_the_one_that_a_cell_sees() {
             .lazaret(["run", "--rm", &image, "stat"].iter().chain(&paths))
             .run();
         let out = ran.out();
-        let seen: Vec<&str> = out.lines().filter_map(|l| l.split(' ').next_back()).collect();
+        let seen: Vec<&str> = out
+            .lines()
+            .filter_map(|l| l.split(' ').next_back())
+            .collect();
         requiring(&home, &format!("present = {paths:?}"));
         let ran = home.lazaret(["run", "--rm", &image, "true"]).run();
         let said = words(&ran.exits(125));

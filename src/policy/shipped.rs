@@ -337,7 +337,7 @@ mod tests {
             facts = { max_layers = 1, max_files = 2, max_size = \"3k\", setuid = \"none\", file_caps = \"none\", special = \"none\", \
             world_writable = \"none\", absent = [\"/a\", \"/b/**\"], present = [\"**/c\"], users = [], labels = { x = \"*\", \"y.z\" = \"1\" }, max_age = \"9d\", \
             base = [\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"] }\nreason = \"r\"\n\
-            [[give]]\ncaps = []\nsyscalls = \"default\"\nenv = [\"A\", \"B C\"]\nlimits = { pids = 1, timeout = \"1m\" }\nreason = \"r\"\n\
+            [[give]]\ncaps = []\nsyscalls = \"default\"\nenv = [\"HOME\", \"LANG\"]\nlimits = { pids = 1, timeout = \"1m\" }\nreason = \"r\"\n\
             [[allow]]\nmounts = [\"./x y:ro\"]\nlimits = { tmp = \"1%\", memory = \"1M\" }\nreason = \"r\"\n\
             [[deny]]\nimage = \"y\"\ntargets = [\"/\"]\ndevices = [\"*\"]\nnetwork = [\"host\"]\nreason = \"r\"\n";
         let file = PolicyFile {

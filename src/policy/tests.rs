@@ -9,6 +9,7 @@ use std::time::Duration;
 mod devices;
 mod facts;
 mod files;
+mod laws;
 mod mounts;
 mod trust;
 mod ulimits;

@@ -401,7 +401,12 @@ impl Reader<'_> {
             if key == Key::Caps {
                 *value = value.strip_prefix("CAP_").unwrap_or(value).to_owned();
             }
-            if let Some((cause, hint)) = mistaken(key, value) {
+            let given = if word == "give" {
+                ungiven(key, value)
+            } else {
+                None
+            };
+            if let Some((cause, hint)) = mistaken(key, value).or(given) {
                 self.problem(&span, cause, hint);
             }
         }
@@ -455,6 +460,24 @@ impl Reader<'_> {
         }
         entries
     }
+}
+
+/// A value that cannot be had unasked, and what to write instead.
+fn ungiven(key: Key, value: &str) -> Option<(String, String)> {
+    const VARIABLES: [&str; 4] = ["PATH", "HOME", "TERM", "LANG"];
+    let written = words::toml(value);
+    if key == Key::Env && !VARIABLES.contains(&value) {
+        return Some((
+            format!("give env {written} is not built yet"),
+            "PATH, HOME, TERM and LANG can be given; allow others, and ask with -e".to_owned(),
+        ));
+    }
+    value.contains('*').then(|| {
+        (
+            format!("give {} {written} names nothing", key.name()),
+            "what is given is named; a pattern can be allowed, and asked for".to_owned(),
+        )
+    })
 }
 
 /// A value that could never speak of anything, and what to write instead.
