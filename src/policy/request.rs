@@ -46,6 +46,33 @@ pub struct Request {
     pub verify: Option<super::VerifyMode>,
 }
 
+impl Request {
+    /// A run of an image that asks for nothing.
+    pub fn of(image: ImageName) -> Self {
+        Self {
+            image,
+            command: Vec::new(),
+            entrypoint: None,
+            env: Vec::new(),
+            workdir: None,
+            user: None,
+            read_only: false,
+            tmpfs: Vec::new(),
+            binds: Vec::new(),
+            keep_id: false,
+            devices: Vec::new(),
+            hostname: None,
+            timeout: None,
+            pids_limit: None,
+            ulimits: Vec::new(),
+            rm: false,
+            tty: false,
+            interactive: false,
+            verify: None,
+        }
+    }
+}
+
 /// A folder or file of the host, as asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindAsk {

@@ -95,25 +95,8 @@ fn single() -> HostFacts {
 
 fn request() -> Request {
     Request {
-        image: ImageName::parse("docker.io/library/redis:7").unwrap(),
-        command: vec![],
-        entrypoint: None,
-        env: vec![],
-        workdir: None,
-        user: None,
-        read_only: false,
-        tmpfs: vec![],
-        binds: vec![],
-        keep_id: false,
-        devices: vec![],
-        hostname: None,
-        timeout: None,
-        pids_limit: None,
-        ulimits: vec![],
         rm: true,
-        tty: false,
-        interactive: false,
-        verify: None,
+        ..Request::of(ImageName::parse("docker.io/library/redis:7").unwrap())
     }
 }
 
