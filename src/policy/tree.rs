@@ -6,6 +6,7 @@
 use super::compose::Policy;
 use super::facts::ImageFacts;
 use super::pattern;
+use super::require::Facts;
 use super::subject::Subject;
 use crate::image::ImageName;
 use crate::image::quote::quoted;
@@ -133,6 +134,11 @@ impl Policy {
     /// Setuid files and the like are not looked for again where no layer has any.
     pub fn facts_wanted(&self, name: &ImageName, image: &ImageFacts) -> FactsWanted {
         let mut wanted = FactsWanted::default();
+        let mut rules = self.levels.iter().flat_map(|l| &l.rules.require);
+        // Launches that no such rule could be about stop here.
+        if !rules.any(|rule| of_files(&rule.facts)) {
+            return wanted;
+        }
         let mut patterns = BTreeSet::new();
         let subject = Subject::of(name);
         for rule in self.levels.iter().flat_map(|l| l.require(&subject)) {
@@ -146,4 +152,15 @@ impl Policy {
         wanted.patterns = patterns.into_iter().collect();
         wanted
     }
+}
+
+/// Whether a rule speaks of files at all.
+fn of_files(facts: &Facts) -> bool {
+    let kinds = [
+        facts.setuid,
+        facts.file_caps,
+        facts.special,
+        facts.world_writable,
+    ];
+    kinds.iter().any(Option::is_some) || !facts.absent.is_empty() || !facts.present.is_empty()
 }
