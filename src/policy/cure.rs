@@ -84,6 +84,7 @@ impl Policy {
                 "accept = \"tofu\"".to_owned(),
                 "reason = \"...\"".to_owned(),
             ],
+            Whose::Project => vec![projects(origin)],
             _ => vec![format!("only the administrator can allow this ({origin})")],
         }
     }
@@ -96,6 +97,9 @@ impl Policy {
                 vec![format!("your own rule requires it ({origin})")]
             }
             Whose::System => vec![format!("only the administrator can allow this ({origin})")],
+            Whose::Project if !matches!(origin, Origin::Rule { builtin: true, .. }) => {
+                vec![projects(origin)]
+            }
             _ => Vec::new(),
         }
     }
@@ -122,4 +126,8 @@ impl Policy {
             }
         }
     }
+}
+
+fn projects(origin: &Origin) -> String {
+    format!("the project says so ({origin}): change it there and run `lazaret policy trust` again")
 }

@@ -168,6 +168,23 @@ fn the_most_specific_rule_decides_and_every_level_must_accept() {
     assert_eq!(ask(&both, "quay.example/a/b", None), []);
 }
 
+#[test]
+fn a_projects_rules_are_the_projects_to_change() {
+    let project = format!(
+        "version = 1\nextends = \"strict\"\n{}[[require]]\nimage = \"docker.io/library/redis\"\n\
+         facts = {{ max_layers = 0 }}\nreason = \"r\"",
+        trusting("quay.example/**", "reject")
+    );
+    let policy = composed(None, None, Some(&project), None).unwrap();
+    for (name, line) in [("quay.example/a/b", 3), ("redis", 9)] {
+        let cure = format!(
+            "the project says so (/src/lazaret.toml:{line}): change it there and run `lazaret \
+             policy trust` again"
+        );
+        assert_eq!(ask(&policy, name, None)[0].cure, [cure]);
+    }
+}
+
 fn rules() -> impl Strategy<Value = String> {
     let image = prop_oneof![
         Just("**"),
