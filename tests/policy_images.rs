@@ -407,6 +407,39 @@ fn a_pinned_image_is_named_by_its_digest() {
 }
 
 #[test]
+fn an_id_gets_around_no_rule() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let (archive, _) = tagged(&home, "img.tar", "x");
+    home.lazaret(["load", &archive]).run().ok();
+    let id = home.lazaret(["images", "-q"]).run().ok().out();
+    let run = || home.lazaret(["run", "--rm", id.trim(), "true"]).run();
+    run().ok();
+    // It names one image, as a digest does.
+    Tags::of(&home).record(&sha256(b"another"));
+    run().ok();
+    let trust = |image: &str, accept: &str| {
+        policy(
+            &home,
+            &format!("[[trust]]\nimage = {image:?}\naccept = {accept:?}\nreason = \"r\"\n"),
+        );
+    };
+    trust("**", "pinned");
+    run().ok();
+    trust("docker.io/library/img", "reject");
+    run().exits(125).complains("accept = \"reject\"");
+    let fact = "absent = [\"/content\"]";
+    policy(
+        &home,
+        &format!(
+            "[[require]]\nimage = \"docker.io/library/img\"\nfacts = {{ {fact} }}\nreason = \"r\"\n"
+        ),
+    );
+    run().exits(125).complains(fact);
+    home.clean();
+}
+
+#[test]
 fn a_record_that_is_not_understood_stops_the_run() {
     let home = Home::new();
     let (archive, digest) = tagged(&home, "img.tar", "x");

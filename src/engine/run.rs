@@ -7,8 +7,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
-    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, SubIds, Verdict, admit,
-    decide, keep_id, wanted_devices,
+    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, Request, SubIds, Verdict,
+    admit, decide, keep_id, wanted_devices,
 };
 use crate::report::{self, Progress};
 use crate::sandbox::{self, Finding};
@@ -68,6 +68,21 @@ pub(super) fn decision(
     let own = place::map_of(&host);
     clock.stage("look at the machine");
     let image = source::resolve(&asked.image, &store, &own)?;
+    let by_id;
+    let request = match source::meant(&asked.image, &image) {
+        None => request,
+        Some(name) => {
+            by_id = RunRequest {
+                request: Request {
+                    image: name,
+                    ..asked.clone()
+                },
+                ..request.clone()
+            };
+            &by_id
+        }
+    };
+    let asked = &request.request;
     clock.stage("verify manifest and config");
     let InForce { mut policy, notes } = crate::host::policy(request.profile.as_deref())?;
     if let Some(ear) = ear {

@@ -61,6 +61,26 @@ fn stored(reference: &Reference, store: &Store) -> Result<SourceImage> {
     )))
 }
 
+/// What policy calls an image that was asked for by its id: the name that it is kept by, pinned to
+/// what the id named. An id is no name, and rules are about names: by its id an image would be
+/// `docker.io/library/` something that no rule knows. `None` where the name that was asked for is
+/// the one.
+pub fn meant(name: &ImageName, image: &SourceImage) -> Option<ImageName> {
+    let ImageName::Registry(asked) = name else {
+        return None;
+    };
+    if asked.digest.is_some() || asked.to_string() == image.canonical_name {
+        return None;
+    }
+    match ImageName::parse(&image.canonical_name).ok()? {
+        ImageName::Registry(kept) => Some(ImageName::Registry(Reference {
+            digest: Some(image.manifest.digest),
+            ..kept
+        })),
+        other => Some(other),
+    }
+}
+
 /// docker takes an image's id, or the start of one, where a name is expected; a name wins.
 fn by_id(_name: &str, reference: &Reference, store: &Store) -> Result<Option<SourceImage>> {
     let word = reference
