@@ -169,9 +169,10 @@ fn the_merged_tree_is_the_one_that_a_cell_sees() {
         Entry::file("g/more", "1"),
         Entry::file(".wh.a", ""),
     ]);
-    let root = low
-        .clone()
-        .with(&[Entry::file(".wh..wh..opq", ""), Entry::file("c/new", "1")]);
+    // The tools of the test are hidden too, and come anew.
+    let mut all_new = vec![Entry::file(".wh..wh..opq", ""), Entry::file("c/new", "1")];
+    all_new.extend(Image::toolbox_entries());
+    let root = low.clone().with(&all_new);
     let paths = [
         "/a", "/a/x", "/a/y", "/b", "/b/n", "/c/old", "/c/new", "/d", "/d/in", "/d/again", "/f",
         "/g", "/g/in", "/g/more", "/l", "/l/n", "/p", "/nothing",

@@ -415,3 +415,23 @@ fn a_container_that_is_kept_is_listed_and_removed() {
     assert!(support::list(&home.store().join("containers")).is_empty());
     home.clean();
 }
+
+/// `.wh..wh..opq` in an image's root hides every layer below, which overlayfs does not do by itself.
+#[test]
+fn an_opaque_root_hides_all_that_is_below() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let mut whole = vec![Entry::file(".wh..wh..opq", "")];
+    whole.extend(Image::toolbox_entries());
+    let image = Image::toolbox()
+        .with(&[Entry::file("below", "x")])
+        .with(&whole)
+        .with(&[Entry::file("above", "x")])
+        .layout(&home, "img");
+    for (path, code) in [("/below", 1), ("/above", 0)] {
+        home.lazaret(["run", "--rm", &image, "cat", path])
+            .run()
+            .exits(code);
+    }
+    home.clean();
+}

@@ -2,7 +2,7 @@
 //!
 //! Every layer's list is walked once, all of them side by side. A whiteout, a file, a symlink and an
 //! opaque folder end a name for the layers below. A device, fifo or socket does not: it is never
-//! made, so what lies below shows. Nor does an opaque root, which overlayfs does not look at.
+//! made, so what lies below shows. Below a layer whose root is opaque the store has no layers.
 
 use super::tree::{Entry, Node, Tree};
 use crate::error::Result;

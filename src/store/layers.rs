@@ -251,7 +251,11 @@ impl Store {
             };
             add(&mut facts, &held.record.facts);
             let base = self.path().join("layers").join(&map_name).join(id.name());
-            lowers.retain(|(other, _)| *other != id);
+            match held.record.facts.opaque {
+                // Nothing below is seen.
+                true => lowers.clear(),
+                false => lowers.retain(|(other, _)| *other != id),
+            }
             let lower = Lower {
                 path: base.join("fs"),
                 list: base.join("list"),

@@ -117,6 +117,9 @@ pub struct Facts {
     pub file_caps: Vec<String>,
     /// Paths of devices, fifos and sockets.
     pub special: Vec<String>,
+    /// The root folder is opaque: nothing of the layers below is seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opaque: bool,
 }
 
 /// Most paths that one list of [`Facts`] holds: a layer with more is not one that anybody made in
@@ -546,6 +549,11 @@ impl<'a> Layer<'a> {
                     (meta.mode & 0o6000 != 0).then_some(&mut facts.setuid)
                 }
                 Thing::Special(_) => Some(&mut facts.special),
+                // overlayfs does not look whether the root itself is opaque.
+                Thing::Dir { opaque, .. } if id == ROOT => {
+                    facts.opaque = opaque;
+                    None
+                }
                 _ => None,
             };
             facts.files += 1;
