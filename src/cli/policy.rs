@@ -4,16 +4,17 @@ use super::args::{
     Cli, PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
     PolicyTrustArgs, Verb,
 };
-use super::run;
+use super::{run, usage};
 use crate::engine::{
     PolicyCheckRequest, PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest, PolicyTestRequest,
     PolicyTrustRequest,
 };
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::host::Text;
 use crate::policy::{Case, Request, Table};
 use crate::report::Format;
 use clap::Parser as _;
+use std::ffi::OsString;
 
 pub(super) fn show(args: PolicyShowArgs) -> PolicyShowRequest {
     PolicyShowRequest {
@@ -72,18 +73,15 @@ pub(super) fn test(args: PolicyTestArgs) -> Result<PolicyTestRequest> {
 }
 
 /// What a case's words mean after `lazaret run`.
-fn asked(case: &Case) -> std::result::Result<Request, String> {
+fn asked(case: &Case) -> Result<Request> {
     let words = ["lazaret", "run"].into_iter();
     let words = words.chain(case.run.iter().map(String::as_str));
     match Cli::try_parse_from(words).map(|cli| cli.verb) {
-        Ok(Some(Verb::Run(args))) => run::request(*args)
-            .map(|run| run.request)
-            .map_err(|error| error.to_string()),
-        Ok(_) => Err("no image".to_owned()),
+        Ok(Some(Verb::Run(args))) => run::request(*args).map(|run| run.request),
+        Ok(_) => Err(Error::new(Kind::Usage, "missing IMAGE")),
         Err(error) => {
-            let told = error.render().to_string();
-            let first = told.lines().next().unwrap_or_default();
-            Err(first.strip_prefix("error: ").unwrap_or(first).to_owned())
+            let argv: Vec<OsString> = ["lazaret", "run"].map(OsString::from).into();
+            Err(usage::explain(&error, &argv))
         }
     }
 }

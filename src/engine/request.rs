@@ -205,7 +205,10 @@ pub struct PolicyTestRequest {
     /// What the table is called.
     pub file: String,
     /// Its cases, with what their words mean as a run, or why they mean nothing.
-    pub cases: Vec<(crate::policy::Case, Result<crate::policy::Request, String>)>,
+    pub cases: Vec<(
+        crate::policy::Case,
+        crate::error::Result<crate::policy::Request>,
+    )>,
     /// A file to test as the user's own; else what is in force.
     pub policy: Option<PathBuf>,
     /// `--profile`, as for `run`.

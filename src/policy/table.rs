@@ -241,6 +241,17 @@ impl Case {
         }
     }
 
+    /// How the case went where its command line is refused whatever a policy says.
+    pub fn refused(&self, why: &str) -> Outcome {
+        match (self.allow, &self.because) {
+            (true, _) => Outcome::Failed(format!("denied: {why}")),
+            (false, Some(word)) if !why.contains(word.as_str()) => {
+                Outcome::Failed(format!("denied for another reason: {why}"))
+            }
+            (false, _) => Outcome::Passed,
+        }
+    }
+
     fn reasons(&self, policy: &Policy, request: &Request, now: i64) -> Result<Vec<Reason>> {
         let config = self.config(now)?;
         let manifest = self.manifest();

@@ -2,7 +2,7 @@
 
 use super::width;
 use crate::engine::request::PolicyTestRequest;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::host::{self, Places};
 use crate::policy::Outcome;
 use crate::report::{self, Format, clean, wrap};
@@ -27,6 +27,8 @@ pub fn test(request: &PolicyTestRequest) -> Result<u8> {
     for (case, run) in &request.cases {
         let outcome = match run {
             Ok(run) => case.verdict(&policy, run, now),
+            // Refused whatever a policy says: `--privileged`.
+            Err(error) if error.kind == Kind::Policy => case.refused(&error.cause),
             Err(error) => Outcome::Failed(format!("not a command line: {error}")),
         };
         rows.push((case, outcome));
