@@ -20,7 +20,7 @@ mod limit;
 mod lint;
 mod mounts;
 mod parse;
-mod pattern;
+pub mod pattern;
 pub mod property;
 mod request;
 mod require;
