@@ -3,7 +3,7 @@
 use super::launch::Launch;
 use super::mounts::read_file;
 use super::users::{self, User};
-use super::wire::{At, Fault, Record, send};
+use super::wire::{At, Fault, Record, send_plain};
 use crate::plan::{Actor, Resource, Stdio, Step, UserSpec, Variable};
 use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -14,26 +14,33 @@ use std::time::Instant;
 
 type Done<T = ()> = Result<T, Fault>;
 
+/// What steps leave for later ones.
+#[derive(Default)]
+struct State {
+    user: Option<User>,
+    ready: Option<Ready>,
+}
+
 /// Runs in the fork and never returns.
 pub fn run(launch: &Launch, wait: &OwnedFd, terminal: Option<&OwnedFd>) -> ! {
     let Some(socket) = &launch.theirs.payload else {
         sys::exit_now(125)
     };
     let socket = socket.as_fd();
-    let mut user = None;
+    let mut state = State::default();
     for (index, planned) in launch.plan.steps().iter().enumerate() {
         if planned.actor != Actor::Payload {
             continue;
         }
         let begun = launch.timings.then(Instant::now);
-        if let Err(fault) = take(launch, &planned.step, &mut user, wait, terminal) {
+        if let Err(fault) = take(launch, &planned.step, &mut state, wait, terminal) {
             let record = Record::Failed {
                 step: index,
                 errno: fault.errno.raw_os_error(),
                 call: fault.call.to_owned(),
             };
             // Nothing was executed, whether or not the supervisor still reads.
-            sys::exit_now(if send(socket, &record, &[]).is_ok() {
+            sys::exit_now(if send_plain(socket, &record).is_ok() {
                 125
             } else {
                 124
@@ -41,16 +48,11 @@ pub fn run(launch: &Launch, wait: &OwnedFd, terminal: Option<&OwnedFd>) -> ! {
         }
         if let Some(begun) = begun {
             let nanoseconds = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            if send(
-                socket,
-                &Record::Took {
-                    step: index,
-                    nanoseconds,
-                },
-                &[],
-            )
-            .is_err()
-            {
+            let took = Record::Took {
+                step: index,
+                nanoseconds,
+            };
+            if send_plain(socket, &took).is_err() {
                 sys::exit_now(124);
             }
         }
@@ -62,7 +64,7 @@ pub fn run(launch: &Launch, wait: &OwnedFd, terminal: Option<&OwnedFd>) -> ! {
 fn take(
     launch: &Launch,
     step: &Step,
-    user: &mut Option<User>,
+    state: &mut State,
     wait: &OwnedFd,
     terminal: Option<&OwnedFd>,
 ) -> Done {
@@ -79,7 +81,7 @@ fn take(
             user: spec,
             set_groups,
         } => {
-            *user = Some(become_user(spec, *set_groups)?);
+            state.user = Some(become_user(spec, *set_groups)?);
             Ok(())
         }
         Step::ChangeDirectory { path } => change_directory(path),
@@ -98,8 +100,14 @@ fn take(
                 }),
             }
         }
-        Step::Seccomp(_) => sys::install_filter(&launch.payload_filter).at("seccomp"),
-        Step::Execute { env, .. } => execute(launch, env, user.as_ref()),
+        Step::Seccomp(_) => {
+            state.ready = Some(Ready::new(launch, state.user.as_ref()));
+            sys::install_filter(&launch.payload_filter).at("seccomp")
+        }
+        Step::Execute { .. } => {
+            let make = || Ready::new(launch, state.user.as_ref());
+            Err(state.ready.take().unwrap_or_else(make).execute())
+        }
         _ => Err(Fault {
             errno: Errno::NOSYS,
             call: "a step that the payload does not know",
@@ -303,77 +311,72 @@ fn change_directory(path: &str) -> Done {
     Ok(())
 }
 
-/// Tries the command as execvp(3) does, but with the image's PATH and nothing of the host.
-fn execute(launch: &Launch, env: &[Variable], user: Option<&User>) -> Done {
-    let home = match env.iter().any(|v| v.name == "HOME") {
-        true => None,
-        false => {
-            let home = user.and_then(|u| u.home.as_deref()).unwrap_or("/");
-            CString::new(format!("HOME={home}")).ok()
-        }
-    };
-    let argv: Vec<_> = launch.argv.iter().map(CString::as_c_str).collect();
-    let envp: Vec<_> = launch
-        .env
-        .iter()
-        .chain(home.as_ref())
-        .map(CString::as_c_str)
-        .collect();
-    let Some(command) = argv.first() else {
-        return Err(Fault {
-            errno: Errno::INVAL,
-            call: "execve",
-        });
-    };
-    if command.is_empty() {
-        return Err(Fault {
-            errno: Errno::NOENT,
-            call: "execve",
-        });
-    }
-    if command.to_bytes().contains(&b'/') {
-        let errno = sys::execve(command, &argv, &envp);
-        return Err(Fault {
-            errno,
-            call: exec_call(command, errno),
-        });
-    }
-    const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let path = env
-        .iter()
-        .rev()
-        .find(|v| v.name == "PATH")
-        .map_or(DEFAULT, |v| v.value.as_str());
-    let mut worst = Fault {
-        errno: Errno::NOENT,
-        call: "execve",
-    };
-    for folder in path.split(':') {
-        let folder = if folder.is_empty() { "." } else { folder };
-        let mut candidate = folder.as_bytes().to_vec();
-        candidate.push(b'/');
-        candidate.extend_from_slice(command.to_bytes());
-        let Ok(candidate) = CString::new(candidate) else {
-            continue;
-        };
-        let errno = sys::execve(&candidate, &argv, &envp);
-        if !matches!(errno, Errno::NOENT | Errno::NOTDIR)
-            || exec_call(&candidate, errno) != "execve"
-        {
-            worst = Fault {
-                errno,
-                call: exec_call(&candidate, errno),
-            };
-        }
-    }
-    Err(worst)
+/// Everything of the execve that takes memory or looks at files. It is made before the filter is in
+/// force, because a filter of the user's own may refuse both: behind it only execve, write (a record)
+/// and exit_group are called.
+struct Ready {
+    args: sys::ExecArgs,
+    /// Where the command may be, in order, and whether something is there.
+    paths: Vec<(CString, bool)>,
 }
 
-/// A file that is there and still "not found" lacks its interpreter.
-fn exec_call(path: &std::ffi::CStr, errno: Errno) -> &'static str {
-    if errno == Errno::NOENT && rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok() {
-        "execve: its interpreter"
-    } else {
-        "execve"
+impl Ready {
+    /// As execvp(3) looks for a command, but with the image's PATH and nothing of the host.
+    fn new(launch: &Launch, user: Option<&User>) -> Self {
+        let steps = launch.plan.steps().iter();
+        let mut env = steps.filter_map(|planned| match &planned.step {
+            Step::Execute { env, .. } => Some(env.as_slice()),
+            _ => None,
+        });
+        let env: &[Variable] = env.next_back().unwrap_or_default();
+        let mut envp = launch.env.clone();
+        if !env.iter().any(|v| v.name == "HOME") {
+            let home = user.and_then(|u| u.home.as_deref()).unwrap_or("/");
+            envp.extend(CString::new(format!("HOME={home}")));
+        }
+        let command = launch.argv.first().map_or(&[][..], |c| c.to_bytes());
+        let mut paths: Vec<CString> = Vec::new();
+        if command.contains(&b'/') {
+            paths.extend(CString::new(command));
+        } else if !command.is_empty() {
+            const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+            let path = env.iter().rev().find(|v| v.name == "PATH");
+            for folder in path.map_or(DEFAULT, |v| v.value.as_str()).split(':') {
+                let folder = if folder.is_empty() { "." } else { folder };
+                paths.extend(CString::new([folder.as_bytes(), b"/", command].concat()));
+            }
+        }
+        let there = |path: &CString| {
+            rustix::fs::access(path.as_c_str(), rustix::fs::Access::EXISTS).is_ok()
+        };
+        let looked = paths.into_iter().map(|path| {
+            let there = there(&path);
+            (path, there)
+        });
+        Self {
+            paths: looked.collect(),
+            args: sys::ExecArgs::new(launch.argv.clone(), envp),
+        }
+    }
+
+    /// Tries one path after the other; of the failures the last that says more than "not found".
+    fn execute(&self) -> Fault {
+        let mut worst = Fault {
+            errno: Errno::NOENT,
+            call: "execve",
+        };
+        for (path, there) in &self.paths {
+            let errno = sys::execve(path, &self.args);
+            // A file that is there and still "not found" lacks its interpreter.
+            let call = match errno == Errno::NOENT && *there {
+                true => "execve: its interpreter",
+                false => "execve",
+            };
+            let found = !matches!(errno, Errno::NOENT | Errno::NOTDIR) || call != "execve";
+            if found || self.paths.len() == 1 {
+                worst = Fault { errno, call };
+            }
+        }
+        worst
     }
 }

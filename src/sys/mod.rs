@@ -16,4 +16,4 @@ pub use call::{
     new_network_namespace, open_pty_peer, plain_personality, signal_pidfd,
 };
 pub use probe::landlock_abi;
-pub use process::{Cloned, Namespaces, SingleThread, clone3, execve, exit_now, fork};
+pub use process::{Cloned, ExecArgs, Namespaces, SingleThread, clone3, execve, exit_now, fork};

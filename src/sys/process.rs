@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use rustix::process::Pid;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Proof that this process has one thread. A clone of a process with several threads copies locks
@@ -123,17 +123,39 @@ pub fn fork(_one: SingleThread) -> rustix::io::Result<Option<Pid>> {
     }
 }
 
-/// execve(2); returns only on failure. `argv` and `envp` are given without their trailing null.
-pub fn execve(path: &CStr, argv: &[&CStr], envp: &[&CStr]) -> rustix::io::Errno {
-    let terminated = |list: &[&CStr]| -> Vec<*const libc::c_char> {
-        list.iter()
-            .map(|s| s.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
-    let (argv, envp) = (terminated(argv), terminated(envp));
-    // SAFETY: both arrays are null-terminated and every string outlives the call.
-    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+/// Arguments and environment as execve(2) takes them: made beforehand, so that the call itself takes
+/// no memory.
+#[derive(Debug)]
+pub struct ExecArgs {
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    /// What both point into.
+    _strings: Vec<CString>,
+}
+
+impl ExecArgs {
+    /// These arguments and this environment.
+    pub fn new(argv: Vec<CString>, envp: Vec<CString>) -> Self {
+        let terminated = |list: &[CString]| -> Vec<*const libc::c_char> {
+            let pointers = list.iter().map(|s| s.as_ptr());
+            pointers.chain([std::ptr::null()]).collect()
+        };
+        let (arguments, environment) = (terminated(&argv), terminated(&envp));
+        // A CString is a pointer itself: what it points to stays where it is.
+        let mut strings = argv;
+        strings.extend(envp);
+        Self {
+            argv: arguments,
+            envp: environment,
+            _strings: strings,
+        }
+    }
+}
+
+/// execve(2); returns only on failure.
+pub fn execve(path: &CStr, args: &ExecArgs) -> rustix::io::Errno {
+    // SAFETY: both arrays are null-terminated and every string lives as long as `args`.
+    unsafe { libc::execve(path.as_ptr(), args.argv.as_ptr(), args.envp.as_ptr()) };
     errno()
 }
 
