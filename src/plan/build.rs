@@ -314,7 +314,7 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         &Origin::Always("no host file, signal or socket is reachable"),
     );
     add(Init, Step::StartPayload, &Origin::Always("the command"));
-    let init = seccomp::Profile::builtin("init")?;
+    let init = seccomp::Profile::builtin("init", [])?;
     add(
         Init,
         Step::ConfineInit { syscalls: init },
@@ -374,7 +374,8 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::WaitForGo,
         &Origin::Always("nothing runs unverified"),
     );
-    let syscalls = seccomp::Profile::builtin(&grants.syscalls.value)?;
+    let syscalls =
+        seccomp::Profile::builtin(&grants.syscalls.value, keep.iter().map(String::as_str))?;
     add(Payload, Step::Seccomp(syscalls), &grants.syscalls.origin);
     let variable = |e: &Granted<(String, String)>| Variable {
         name: e.value.0.clone(),

@@ -36,6 +36,7 @@ mod userns;
 mod view;
 mod words;
 
+pub use self::caps::NAMES as CAPABILITIES;
 pub use admit::{Admit, admit};
 pub use compose::{Composed, Policy, Sources, Wanted};
 pub use decide::decide;

@@ -77,7 +77,7 @@ pub fn run(
         .or_call(|| "readlink the worker's folder")?;
     let ready = Ready {
         path,
-        filter: filter(&seccomp::Profile::builtin("worker")?)?,
+        filter: filter(&seccomp::Profile::builtin("worker", [])?)?,
         ours: (control, answer),
         theirs: (their_control, their_answer),
     };

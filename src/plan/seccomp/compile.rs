@@ -235,6 +235,14 @@ fn alternatives(when: &[Condition]) -> Result<Vec<Vec<SeccompCondition>>> {
                 rule.push(test.clone());
             }
         }
+        let bounds = [(Op::Ge, condition.at_least), (Op::Le, condition.at_most)];
+        for (op, value) in bounds {
+            let Some(value) = value else { continue };
+            let test = make(op, value)?;
+            for rule in &mut rules {
+                rule.push(test.clone());
+            }
+        }
         if condition.is.is_empty() {
             continue;
         }

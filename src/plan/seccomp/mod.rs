@@ -3,20 +3,28 @@
 //! A profile is a file of `policies/syscalls`: groups of system calls, each with its reason, and
 //! default-deny for the rest. [`Rules::parse`] reads it, [`Rules::compile`] turns it into a classic
 //! BPF program (seccomp(2)). No kernel is asked for anything here; `sys` installs.
+//!
+//! A profile of docker's ([`JsonProfile`]) is read into the same rules, and never runs alone: what
+//! runs is what both it and the policy's set allow ([`Profile::narrow`]).
 
 #![forbid(unsafe_code)]
 
 mod compile;
+mod json;
+mod narrow;
 mod parse;
 mod shipped;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use json::{JsonProfile, MAX_JSON};
+pub use narrow::Narrowed;
 pub use seccompiler::sock_filter as Instruction;
 pub use table::Arch;
 
 use crate::error::{Error, Kind, Result};
+use crate::policy::Origin;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,9 +40,18 @@ pub enum Verdict {
     Ignore,
     /// The process dies of SIGSYS.
     Kill,
+    /// The kernel decides, and writes the call into its audit log. Only of a JSON profile.
+    Log,
+    /// The thread gets a SIGSYS that it may handle. Only of a JSON profile.
+    Trap,
 }
 
 impl Verdict {
+    /// The call reaches the kernel.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Allow | Self::Log)
+    }
+
     /// The filter's return value (seccomp(2), "SECCOMP_RET_*").
     pub fn code(self) -> u32 {
         match self {
@@ -42,6 +59,8 @@ impl Verdict {
             Self::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
             Self::Ignore => libc::SECCOMP_RET_ERRNO,
             Self::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+            Self::Log => libc::SECCOMP_RET_LOG,
+            Self::Trap => libc::SECCOMP_RET_TRAP,
         }
     }
 }
@@ -52,6 +71,8 @@ impl fmt::Display for Verdict {
             Self::Allow => f.write_str("allow"),
             Self::Ignore => f.write_str("ignore"),
             Self::Kill => f.write_str("kill"),
+            Self::Log => f.write_str("log"),
+            Self::Trap => f.write_str("trap"),
             Self::Errno(errno) => match parse::errno_name(*errno) {
                 Some(name) => f.write_str(name),
                 None => write!(f, "errno {errno}"),
@@ -67,8 +88,9 @@ impl Serialize for Verdict {
 }
 
 /// One comparison of one argument. The argument, cut to its low 32 bits unless `wide` and then
-/// `mask`ed, must be one of `is`, or none of `not`; exactly one of the two is not empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// `mask`ed, must be one of `is`, none of `not`, `at_least` or `at_most` a number; exactly one of
+/// the four is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Condition {
     /// Which argument, 0 to 5.
     pub arg: u8,
@@ -83,6 +105,12 @@ pub struct Condition {
     /// The argument is none of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not: Vec<u64>,
+    /// The argument is this or more. Only of a JSON profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<u64>,
+    /// The argument is this or less. Only of a JSON profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<u64>,
 }
 
 /// A case of a rule: if all conditions hold, this verdict.
@@ -135,9 +163,11 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads a profile's file. `file` is what errors call it. Errors are of kind `Malformed`.
-    pub fn parse(text: &str, file: &str) -> Result<Self> {
-        parse::parse(text, file)
+    /// Reads a profile's file for a cell that holds the capabilities `caps`: groups that say `caps`
+    /// count only where all of theirs are held. `file` is what errors call it. Errors are of kind
+    /// `Malformed`.
+    pub fn parse(text: &str, file: &str, caps: &[&str]) -> Result<Self> {
+        parse::parse(text, file, caps)
     }
 
     /// The rules as a BPF program for `arch`; fewer than 4096 instructions, else an error.
@@ -146,21 +176,27 @@ impl Rules {
     }
 }
 
-/// A profile that a cell or a worker gets: one of the built-in ones.
+/// A profile that a cell or a worker gets: one of the built-in ones, or what a JSON profile leaves
+/// of it.
 ///
-/// Its program lies compiled beside its source, because reading the source costs a tenth of a
-/// whole launch; a test compiles the source and compares. Its rules are read when somebody wants
-/// to see them.
+/// A built-in one's program lies compiled beside its source, because reading the source costs a
+/// tenth of a whole launch; a test compiles the source and compares. Its rules are read when
+/// somebody wants to see them, or when a capability changes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// `default` (a cell's), `worker` (the unpack worker's) or `init` (pid 1's of a cell).
     pub name: String,
+    /// Those of the cell's capabilities that the profile has groups for.
+    pub caps: Vec<&'static str>,
+    /// What `--security-opt seccomp=FILE` leaves of it.
+    pub narrowed: Option<Narrowed>,
     shipped: &'static shipped::Shipped,
 }
 
 impl Profile {
-    /// A built-in profile. Another name is an error of kind `Unsupported`.
-    pub fn builtin(name: &str) -> Result<Self> {
+    /// A built-in profile, for a process that holds the capabilities `caps` (without `CAP_`).
+    /// Another name is an error of kind `Unsupported`.
+    pub fn builtin<'a>(name: &str, caps: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let shipped = shipped::ALL
             .iter()
             .find(|s| s.name == name)
@@ -172,27 +208,95 @@ impl Profile {
                 )
                 .hint(format!("there are {}", names.join(", ")))
             })?;
+        let held: Vec<&str> = caps.into_iter().collect();
+        let counts = |cap: &&&str| held.contains(*cap);
         Ok(Self {
             name: name.to_owned(),
+            caps: shipped.caps.iter().filter(counts).copied().collect(),
+            narrowed: None,
             shipped,
         })
     }
 
     /// The rules, read from their source.
     pub fn rules(&self) -> Result<Rules> {
-        Rules::parse(self.shipped.source, &format!("syscalls/{}.toml", self.name))
+        match &self.narrowed {
+            Some(narrowed) => Ok(narrowed.rules.clone()),
+            None => {
+                let file = format!("syscalls/{}.toml", self.name);
+                Rules::parse(self.shipped.source, &file, &self.caps)
+            }
+        }
     }
 
     /// The profile as a BPF program for `arch`.
     pub fn compile(&self, arch: Arch) -> Result<Vec<Instruction>> {
-        shipped::decode(self.shipped.program(arch))
+        match &self.narrowed {
+            Some(narrowed) if narrowed.arch == arch => Ok(narrowed.program.clone()),
+            None if self.caps.is_empty() => shipped::decode(self.shipped.program(arch)),
+            _ => self.rules()?.compile(arch),
+        }
+    }
+}
+
+impl Profile {
+    /// What it is made of, each with its own origin; empty for a built-in one.
+    pub fn parts(&self) -> Vec<(String, Origin)> {
+        let Some(narrowed) = &self.narrowed else {
+            return Vec::new();
+        };
+        let file = format!("{} ({})", narrowed.file, narrowed.digest);
+        let mut parts = vec![
+            (file, Origin::Flag("--security-opt")),
+            (format!("the set {:?}", self.name), narrowed.set.clone()),
+        ];
+        for (what, names) in [
+            ("refused although the file allows it", &narrowed.refused),
+            (
+                "in part refused although the file allows it",
+                &narrowed.partly,
+            ),
+        ] {
+            if !names.is_empty() {
+                parts.push((format!("{what}: {}", names.join(" ")), narrowed.set.clone()));
+            }
+        }
+        parts
     }
 }
 
 impl Serialize for Profile {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.rules()
-            .map_err(serde::ser::Error::custom)?
-            .serialize(serializer)
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            #[serde(flatten)]
+            rules: &'a Rules,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            narrowed_by: Option<&'a Narrowed>,
+        }
+        let rules = self.rules().map_err(serde::ser::Error::custom)?;
+        Shown {
+            rules: &rules,
+            narrowed_by: self.narrowed.as_ref(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(narrowed) = &self.narrowed {
+            write!(
+                f,
+                "only those that both {} and {:?} allow",
+                narrowed.file, self.name
+            )?;
+        } else {
+            write!(f, "{:?}", self.name)?;
+        }
+        match self.caps.as_slice() {
+            [] => Ok(()),
+            caps => write!(f, " with {}", caps.join(" ")),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Arch, Case, Condition, Rule, Verdict};
 use crate::error::{Error, Kind, Result};
+use crate::policy::CAPABILITIES;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -26,6 +27,9 @@ struct File<'a> {
 struct Allow<'a> {
     names: &'a str,
     reason: &'a str,
+    /// The group counts only where the cell holds all of these.
+    #[serde(default)]
+    caps: Vec<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -67,11 +71,12 @@ struct ConditionText {
 }
 
 /// Words that a profile can answer with, and their errno (errno-base.h, errno.h).
-const ERRNOS: [(&str, i32); 10] = [
+const ERRNOS: [(&str, i32); 11] = [
     ("EPERM", libc::EPERM),
     ("ENOSYS", libc::ENOSYS),
     ("EACCES", libc::EACCES),
     ("EINVAL", libc::EINVAL),
+    ("ENOENT", libc::ENOENT),
     ("ENODEV", libc::ENODEV),
     ("EOPNOTSUPP", libc::EOPNOTSUPP),
     ("ENOPROTOOPT", libc::ENOPROTOOPT),
@@ -88,6 +93,12 @@ pub(super) fn errno_name(errno: u16) -> Option<&'static str> {
         .map(|(name, _)| *name)
 }
 
+/// The errno of a name that a profile can answer with.
+pub(super) fn errno(name: &str) -> Option<u16> {
+    let found = ERRNOS.iter().find(|(known, _)| *known == name);
+    found.and_then(|(_, errno)| u16::try_from(*errno).ok())
+}
+
 fn verdict(word: &str) -> std::result::Result<Verdict, String> {
     match word {
         "allow" => return Ok(Verdict::Allow),
@@ -95,10 +106,7 @@ fn verdict(word: &str) -> std::result::Result<Verdict, String> {
         "kill" => return Ok(Verdict::Kill),
         _ => {}
     }
-    ERRNOS
-        .iter()
-        .find(|(name, _)| *name == word)
-        .and_then(|(_, errno)| u16::try_from(*errno).ok())
+    errno(word)
         .map(Verdict::Errno)
         .ok_or_else(|| format!("{word:?} is no verdict: allow, ignore, kill or an errno's name"))
 }
@@ -180,6 +188,7 @@ fn condition(text: ConditionText) -> std::result::Result<Condition, String> {
         mask,
         is,
         not,
+        ..Condition::default()
     })
 }
 
@@ -197,12 +206,18 @@ fn case(text: CaseText<'_>) -> std::result::Result<Case, String> {
     })
 }
 
-fn profile(file: File<'_>) -> std::result::Result<super::Rules, String> {
+fn profile(file: File<'_>, held: &[&str]) -> std::result::Result<super::Rules, String> {
     if file.version != 1 {
         return Err(format!("version = {}: only 1 is known", file.version));
     }
     let mut rules = Gathered::default();
     for group in file.allow {
+        if let Some(cap) = group.caps.iter().find(|cap| !CAPABILITIES.contains(cap)) {
+            return Err(format!("no capability is called {cap:?}"));
+        }
+        if group.caps.iter().any(|cap| !held.contains(cap)) {
+            continue;
+        }
         rules.add(group.names, group.reason, &[], Verdict::Allow)?;
     }
     for group in file.answer {
@@ -231,8 +246,8 @@ fn profile(file: File<'_>) -> std::result::Result<super::Rules, String> {
     })
 }
 
-pub(super) fn parse(text: &str, file: &str) -> Result<super::Rules> {
+pub(super) fn parse(text: &str, file: &str, caps: &[&str]) -> Result<super::Rules> {
     let malformed = |cause: String| Error::new(Kind::Malformed, format!("{file}: {cause}"));
     let parsed = toml::from_str(text).map_err(|e| malformed(e.to_string()))?;
-    profile(parsed).map_err(malformed)
+    profile(parsed, caps).map_err(malformed)
 }

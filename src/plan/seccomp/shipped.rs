@@ -10,6 +10,8 @@ use crate::error::{Error, Kind, Result};
 pub(super) struct Shipped {
     pub(super) name: &'static str,
     pub(super) source: &'static str,
+    /// The capabilities that its source has groups for.
+    pub(super) caps: &'static [&'static str],
     x86_64: &'static [u8],
     aarch64: &'static [u8],
 }
@@ -25,9 +27,10 @@ impl Shipped {
 }
 
 macro_rules! shipped {
-    ($name:literal) => {
+    ($name:literal, $caps:expr) => {
         Shipped {
             name: $name,
+            caps: $caps,
             source: include_str!(concat!("../../../policies/syscalls/", $name, ".toml")),
             x86_64: include_bytes!(concat!("../../../policies/syscalls/", $name, ".x86_64.bpf")),
             aarch64: include_bytes!(concat!(
@@ -39,7 +42,11 @@ macro_rules! shipped {
     };
 }
 
-pub(super) static ALL: [Shipped; 3] = [shipped!("default"), shipped!("init"), shipped!("worker")];
+pub(super) static ALL: [Shipped; 3] = [
+    shipped!("default", &["SYS_CHROOT"]),
+    shipped!("init", &[]),
+    shipped!("worker", &[]),
+];
 
 /// Instructions from their bytes.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Instruction>> {

@@ -32,6 +32,22 @@ impl Arch {
         }
     }
 
+    /// As Go and docker call it.
+    pub const fn go_name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+
+    /// As libseccomp and OCI call it.
+    pub const fn scmp_name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "SCMP_ARCH_X86_64",
+            Self::Aarch64 => "SCMP_ARCH_AARCH64",
+        }
+    }
+
     /// The name as the tables spell it, if any architecture has such a call.
     pub fn canonical(name: &str) -> Option<&'static str> {
         let common = syscalls::x86_64::Sysno::from_str(name).map(|s| s.name());
