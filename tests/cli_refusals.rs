@@ -12,7 +12,7 @@ fn run(home: &Home, line: &[&str]) -> Ran {
 /// Every option of `docker run --help` (28.2) that lazaret does not have, with a value where docker
 /// wants one.
 const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attach=stdout \
-    --blkio-weight=100 --blkio-weight-device=/dev/sda:1 --cap-add=SYS_ADMIN --cap-drop=ALL \
+    --blkio-weight=100 --blkio-weight-device=/dev/sda:1 \
     --cgroup-parent=/x --cgroupns=host --cidfile=id --cpu-count=1 --cpu-percent=1 --cpu-period=1 \
     --cpu-quota=1 --cpu-rt-period=1 --cpu-rt-runtime=1 -c=1 --cpu-shares=1 --cpus=1 \
     --cpuset-cpus=0 --cpuset-mems=0 -d --detach --detach-keys=a \
@@ -26,7 +26,7 @@ const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attac
     --memory-swap=1g --memory-swappiness=1 --network-alias=x \
     --no-healthcheck --oom-kill-disable --oom-score-adj=1 --pid=host\
     --platform=linux/arm64 --privileged -p=80:80 --publish=80:80 -P --publish-all --pull=always -q \
-    --quiet --restart=always --runtime=runc --security-opt=seccomp=unconfined --shm-size=1g \
+    --quiet --restart=always --runtime=runc --shm-size=1g \
     --sig-proxy=false --stop-signal=TERM --stop-timeout=1 --storage-opt=size=1g --sysctl=a=b \
     --use-api-socket --uts=host \
     --volume-driver=x --volumes-from=x";

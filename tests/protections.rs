@@ -25,7 +25,7 @@ mod support;
 #[path = "protections/worker.rs"]
 mod worker;
 
-use lazaret::plan::{Bind, HostBind, Masks, Plan, Planned, Resource, Step};
+use lazaret::plan::{Bind, HostBind, Masks, Plan, Planned, Resource, Securebits, Step};
 use lazaret::{container, sandbox, sys};
 use scene::Scene;
 use std::io::Write as _;
@@ -217,6 +217,20 @@ fn stray_target(step: Step) -> Option<Step> {
     bound(step, |bind| bind.path = "/stray/sys".to_owned())
 }
 
+/// Who leaves uid 0 takes along what it holds.
+fn no_setuid_fixup(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::BoundCapabilities { keep, securebits } => Step::BoundCapabilities {
+            keep,
+            securebits: Securebits {
+                no_setuid_fixup: true,
+                ..securebits
+            },
+        },
+        step => step,
+    })
+}
+
 fn bind_read_only(step: Step) -> Option<Step> {
     bound(step, |bind| bind.read_only = false)
 }
@@ -315,6 +329,34 @@ fn rows() -> Vec<Row> {
         Row {
             beside: &[landlock, seccomp],
             ..row("no_new_privs", "new_privileges", &[no_new_privileges])
+        },
+        Row {
+            beside: &[landlock, seccomp, no_new_privileges],
+            args: &["more"],
+            ..row("granted capabilities: bounding set", "caps", &[bound_set])
+        },
+        Row {
+            beside: &[bound_set],
+            args: &["more", "effective"],
+            ..row(
+                "granted capabilities: no others kept",
+                "caps",
+                &[set_capabilities],
+            )
+        },
+        Row {
+            args: &["leave"],
+            needs: RANGED,
+            ..row(
+                "granted capabilities: gone with uid 0",
+                "caps",
+                &[no_setuid_fixup],
+            )
+        },
+        Row {
+            args: &["ambient"],
+            needs: RANGED,
+            ..row("granted capabilities: none ambient", "caps", &[bound_set])
         },
         row("seccomp: io_uring", "io_uring", &[seccomp]),
         row("seccomp: namespaces", "new_namespaces", &[seccomp]),

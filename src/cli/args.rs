@@ -294,6 +294,15 @@ pub struct RunArgs {
     /// Mount a tmpfs
     #[arg(long, value_name = "PATH[:size=N,mode=N,ro]")]
     pub tmpfs: Vec<String>,
+    /// Let root inside hold a capability
+    #[arg(long, value_name = "NAME")]
+    pub cap_add: Vec<String>,
+    /// Take a given capability away, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_drop: Vec<String>,
+    /// Narrow the system calls by a profile of docker's
+    #[arg(long, value_name = "seccomp=FILE")]
+    pub security_opt: Vec<String>,
     /// Host name inside
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,

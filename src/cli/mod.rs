@@ -13,6 +13,7 @@ mod objects;
 mod policy;
 mod refused;
 mod run;
+mod security;
 mod usage;
 mod values;
 

@@ -35,8 +35,6 @@ pub const RUN: &[Flag] = &[
     ),
     ("blkio-weight", None, Later(LIMITS)),
     ("blkio-weight-device", None, Later(LIMITS)),
-    ("cap-add", None, Later("a cell has no capability")),
-    ("cap-drop", None, Always("a cell has no capability")),
     ("cgroup-parent", None, Later("")),
     (
         "cgroupns",
@@ -142,14 +140,6 @@ pub const RUN: &[Flag] = &[
     ),
     ("restart", None, Later("")),
     ("runtime", None, Never("lazaret is the runtime")),
-    (
-        "security-opt",
-        None,
-        Later(
-            "no_new_privs, seccomp and Landlock are always in force, and their profile is the \
-             policy's",
-        ),
-    ),
     ("shm-size", None, Later(LIMITS)),
     ("sig-proxy", None, Always("signals are forwarded")),
     ("stop-signal", None, Later("")),

@@ -2,7 +2,7 @@
 
 use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
 use super::mounts::{self, Mount};
-use super::{env, limits, values};
+use super::{env, limits, security, values};
 use crate::engine::RunRequest;
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageName;
@@ -55,6 +55,8 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
                 .iter()
                 .map(|text| mounts::device(text))
                 .collect::<Result<_>>()?,
+            caps: security::capabilities(&args.cap_add, &args.cap_drop)?,
+            seccomp: security::options(&args.security_opt)?,
             hostname: args.hostname.as_deref().map(values::hostname).transpose()?,
             timeout: args.timeout.as_deref().map(values::duration).transpose()?,
             pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,

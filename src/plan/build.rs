@@ -2,8 +2,9 @@
 //! each group says why it stands where it stands.
 
 use super::{
-    Actor, Bind, HostBind, HostDevice, IdMap, LandlockRule, Lower, Masks, Plan, Planned, Resource,
-    Rlimit, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
+    Actor, Bind, Capability, HostBind, HostDevice, IdMap, LandlockRule, Lower, Masks, Plan,
+    Planned, Resource, Rlimit, Securebits, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable,
+    seccomp,
 };
 use crate::error::Result;
 use crate::policy::{Granted, Grants, Origin, Which};
@@ -327,12 +328,20 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::NewSession(stdio),
         &Origin::Always("no host terminal is reachable"),
     );
-    let keep = &grants.caps.value;
+    let caps = grants.caps.value.iter().map(|cap| Capability {
+        name: cap.value.clone(),
+        origin: cap.origin.clone(),
+    });
+    let caps: Vec<Capability> = caps.collect();
+    let names = || caps.iter().map(|cap| cap.name.as_str());
     add(
         Payload,
         Step::BoundCapabilities {
-            keep: keep.clone(),
-            lock_securebits: keep.is_empty(),
+            keep: names().map(str::to_owned).collect(),
+            securebits: match caps.is_empty() {
+                true => Securebits::WORTHLESS_ROOT,
+                false => Securebits::ROOT_ALONE,
+            },
         },
         &grants.caps.origin,
     );
@@ -353,7 +362,7 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     );
     add(
         Payload,
-        Step::SetCapabilities { keep: keep.clone() },
+        Step::SetCapabilities { keep: caps.clone() },
         &grants.caps.origin,
     );
     // Late, because few open files or little memory are for the command and not for the launch.
@@ -374,9 +383,14 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::WaitForGo,
         &Origin::Always("nothing runs unverified"),
     );
-    let syscalls =
-        seccomp::Profile::builtin(&grants.syscalls.value, keep.iter().map(String::as_str))?;
-    add(Payload, Step::Seccomp(syscalls), &grants.syscalls.origin);
+    let (syscalls, origin) = match &grants.narrowed {
+        Some(narrowed) => (narrowed.value.clone(), &narrowed.origin),
+        None => (
+            seccomp::Profile::builtin(&grants.syscalls.value, names())?,
+            &grants.syscalls.origin,
+        ),
+    };
+    add(Payload, Step::Seccomp(syscalls), origin);
     let variable = |e: &Granted<(String, String)>| Variable {
         name: e.value.0.clone(),
         value: e.value.1.clone(),

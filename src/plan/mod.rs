@@ -18,5 +18,6 @@ pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
 pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
 pub use step::{
-    Actor, LandlockRule, Plan, Planned, Resource, Rlimit, Stdio, Step, UserSpec, Variable,
+    Actor, Capability, LandlockRule, Plan, Planned, Resource, Rlimit, Securebits, Stdio, Step,
+    UserSpec, Variable,
 };

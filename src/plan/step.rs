@@ -94,6 +94,38 @@ pub enum Resource {
     PendingSignals,
 }
 
+/// What being root is worth (capabilities(7), "securebits"). Both are locked as they are, and no
+/// ambient capability can be raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Securebits {
+    /// SECBIT_NOROOT: an exec as uid 0 brings no capability. Then KEEP_CAPS is locked too.
+    pub no_root: bool,
+    /// SECBIT_NO_SETUID_FIXUP: who leaves uid 0 takes its capabilities along.
+    pub no_setuid_fixup: bool,
+}
+
+impl Securebits {
+    /// Root is worth nothing: what is held is not had back once it is given up.
+    pub const WORTHLESS_ROOT: Self = Self {
+        no_root: true,
+        no_setuid_fixup: true,
+    };
+    /// Root holds what the bounding set lets it, over any exec, and who leaves uid 0 holds nothing.
+    pub const ROOT_ALONE: Self = Self {
+        no_root: false,
+        no_setuid_fixup: false,
+    };
+}
+
+/// A capability of the command's.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Capability {
+    /// Without `CAP_`.
+    pub name: String,
+    /// The rule or flag behind it.
+    pub origin: Origin,
+}
+
 /// A variable of the command's environment.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Variable {
@@ -197,14 +229,15 @@ pub enum Step {
     /// Lower the bounding set and lock the securebits; ambient stays empty.
     BoundCapabilities {
         keep: Vec<String>,
-        lock_securebits: bool,
+        securebits: Securebits,
     },
     /// Become the user.
     BecomeUser { user: UserSpec, set_groups: bool },
     /// Go to the working directory.
     ChangeDirectory { path: String },
-    /// Keep these capabilities and no other, in permitted and effective.
-    SetCapabilities { keep: Vec<String> },
+    /// Keep these capabilities and no other, in permitted and effective, if the user is uid 0; else
+    /// none.
+    SetCapabilities { keep: Vec<Capability> },
     /// Nothing started from here on gains privileges.
     NoNewPrivileges,
     /// Every fd but the standard streams closes at exec.
@@ -332,6 +365,11 @@ impl Step {
                 .iter()
                 .map(|l| (l.to_string(), l.origin.clone()))
                 .collect(),
+            Self::SetCapabilities { keep } => keep
+                .iter()
+                .map(|cap| (cap.name.clone(), cap.origin.clone()))
+                .collect(),
+            Self::Seccomp(profile) => profile.parts(),
             _ => Vec::new(),
         }
     }
@@ -480,15 +518,12 @@ impl fmt::Display for Step {
             Self::NewSession(Stdio::Interactive) => f.write_str("new session, pipes"),
             Self::NewSession(Stdio::Output) => f.write_str("new session, pipes, no input"),
             Self::SetRlimits(_) => f.write_str("limit each process"),
-            Self::BoundCapabilities {
-                keep,
-                lock_securebits,
-            } => {
+            Self::BoundCapabilities { keep, securebits } => {
                 write!(f, "bound capabilities to {}", list(keep))?;
-                if *lock_securebits {
-                    f.write_str(", lock securebits")
-                } else {
-                    Ok(())
+                f.write_str(", lock securebits")?;
+                match *securebits {
+                    Securebits::ROOT_ALONE => f.write_str(": who leaves uid 0 holds none"),
+                    _ => Ok(()),
                 }
             }
             Self::BecomeUser { user, set_groups } => {
@@ -500,11 +535,14 @@ impl fmt::Display for Step {
                 }
             }
             Self::ChangeDirectory { path } => write!(f, "change to {path:?}"),
-            Self::SetCapabilities { keep } => write!(f, "keep capabilities {}", list(keep)),
+            Self::SetCapabilities { keep } if keep.is_empty() => {
+                f.write_str("keep capabilities none")
+            }
+            Self::SetCapabilities { .. } => f.write_str("keep these capabilities if uid 0"),
             Self::NoNewPrivileges => f.write_str("no new privileges"),
             Self::CloseFiles => f.write_str("close every fd but 0, 1 and 2"),
             Self::WaitForGo => f.write_str("wait until layers are checked and pid 1 is confined"),
-            Self::Seccomp(profile) => write!(f, "system calls {:?}", profile.name),
+            Self::Seccomp(profile) => write!(f, "system calls: {profile}"),
             Self::Execute { argv, .. } => write!(f, "execute {argv:?} with these variables"),
             Self::Supervise {
                 timeout: Some(limit),

@@ -1,4 +1,13 @@
-//! Capability names.
+//! Capabilities: their names, and which of them a cell's root holds.
+
+use super::decide::Judge;
+use super::facts::HostFacts;
+use super::grants::{Downgrade, Granted, IdMapKind, Origin, Reason};
+use super::parse::Key;
+use super::request::Request;
+use super::words;
+use crate::error::Result;
+use crate::plan::seccomp::Profile;
 
 /// capabilities(7), without `CAP_`, in the order of their numbers.
 pub const NAMES: [&str; 41] = [
@@ -44,3 +53,143 @@ pub const NAMES: [&str; 41] = [
     "BPF",
     "CHECKPOINT_RESTORE",
 ];
+
+/// What the kernel asks for outside of every user namespace only (`capable()`, not `ns_capable()`),
+/// so that it opens nothing inside one; of those that can be granted.
+const EMPTY: &[&str] = &[
+    "LINUX_IMMUTABLE",
+    "NET_BROADCAST",
+    "SYS_PACCT",
+    "SYS_TTY_CONFIG",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+];
+
+/// What is about other ids, and means nothing where there is only one.
+const OF_OTHER_IDS: &[&str] = &["CHOWN", "SETUID", "SETGID", "KILL"];
+
+impl Judge<'_> {
+    /// What is given and asked for, less what is dropped; and what a person should know of it.
+    pub(super) fn caps(
+        &mut self,
+        request: &Request,
+        given: Granted<Vec<Granted<String>>>,
+        user: &Granted<String>,
+        map: IdMapKind,
+        notes: &mut Vec<String>,
+    ) -> Granted<Vec<Granted<String>>> {
+        let ask = &request.caps;
+        if ask.add_all {
+            self.reasons.push(Reason {
+                asked: "--cap-add ALL".to_owned(),
+                rule: "capabilities are asked for one by one".to_owned(),
+                origin: Origin::Always("a grant says what it grants"),
+                why: "ALL holds SYS_ADMIN and others that no policy allows, and whatever a newer \
+                      kernel adds"
+                    .to_owned(),
+                cure: vec![
+                    "name what the command needs: --cap-add CHOWN --cap-add SETUID".to_owned(),
+                ],
+            });
+        }
+        for name in &ask.add {
+            self.ask(Key::Caps, name, || format!("--cap-add {name}"));
+        }
+        let Granted {
+            mut value,
+            mut origin,
+        } = given;
+        let before = value.len();
+        value.retain(|cap| !ask.drop_all && !ask.drop.contains(&cap.value));
+        if value.is_empty() && before > 0 {
+            origin = Origin::Flag("--cap-drop");
+        }
+        for name in ask.add.iter().filter(|name| !ask.drop.contains(name)) {
+            if !value.iter().any(|have| have.value == *name) {
+                value.push(Granted {
+                    value: name.clone(),
+                    origin: Origin::Flag("--cap-add"),
+                });
+                origin = Origin::Flag("--cap-add");
+            }
+        }
+        if !value.is_empty() {
+            self.tell_caps(&value, user, map, notes);
+        }
+        Granted { value, origin }
+    }
+
+    fn tell_caps(
+        &mut self,
+        caps: &[Granted<String>],
+        user: &Granted<String>,
+        map: IdMapKind,
+        notes: &mut Vec<String>,
+    ) {
+        let of = |kind: &[&str]| {
+            let names = caps.iter().map(|cap| cap.value.as_str());
+            names
+                .filter(|name| kind.contains(name))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let all = of(&NAMES);
+        let name = user.value.split(':').next().unwrap_or_default();
+        if !matches!(name, "" | "root") && name.parse() != Ok(0u32) {
+            notes.push(format!(
+                "the command runs as user {}, and only root inside holds capabilities: {all} go \
+                 unused unless that user is uid 0",
+                words::shown(name)
+            ));
+            return;
+        }
+        self.downgrades.push(Downgrade {
+            property: "nobody inside holds a capability".to_owned(),
+            instead: format!("root inside holds {all}"),
+            hint: "--cap-drop takes them away by name, or ALL".to_owned(),
+        });
+        let empty = of(EMPTY);
+        if !empty.is_empty() {
+            notes.push(format!(
+                "the kernel honours {empty} outside of user namespaces only: inside, this opens \
+                 nothing"
+            ));
+        }
+        let others = of(OF_OTHER_IDS);
+        if map == IdMapKind::Single && !others.is_empty() {
+            notes.push(format!(
+                "there is one id inside, for want of subordinate ids: {others} can give, become or \
+                 reach no other"
+            ));
+        }
+    }
+}
+
+/// What a JSON profile leaves of the set of system calls; it only narrows, so no rule is asked.
+///
+/// # Errors
+/// As [`Profile::narrow`].
+pub(super) fn narrowed(
+    request: &Request,
+    set: &Granted<String>,
+    caps: &Granted<Vec<Granted<String>>>,
+    host: &HostFacts,
+    notes: &mut Vec<String>,
+) -> Result<Option<Granted<Profile>>> {
+    let Some(json) = &request.seccomp else {
+        return Ok(None);
+    };
+    let caps: Vec<&str> = caps.value.iter().map(|cap| cap.value.as_str()).collect();
+    let profile = Profile::builtin(&set.value, caps.iter().copied())?;
+    let narrow = profile.narrow(json, set.origin.clone(), &caps, host.kernel);
+    let (value, told) = narrow.map_err(|e| e.context("--security-opt seccomp"))?;
+    notes.extend(told);
+    Ok(Some(Granted {
+        value,
+        origin: Origin::Flag("--security-opt"),
+    }))
+}

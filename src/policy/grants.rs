@@ -1,6 +1,7 @@
 //! The answer: grants with their origins, or reasons.
 
 use super::ulimits::Ulimit;
+use crate::plan::seccomp::Profile;
 use std::fmt;
 use std::time::Duration;
 
@@ -147,10 +148,13 @@ pub struct Grants {
     pub id_map: Granted<IdMapKind>,
     /// The network.
     pub network: Granted<Network>,
-    /// Capability names without `CAP_`; empty under `strict`.
-    pub caps: Granted<Vec<String>>,
+    /// Capability names without `CAP_`, each with its own origin; empty under `strict`. Only root
+    /// inside holds them.
+    pub caps: Granted<Vec<Granted<String>>>,
     /// The seccomp set's name: `default`.
     pub syscalls: Granted<String>,
+    /// What a JSON profile leaves of that set.
+    pub narrowed: Option<Granted<Profile>>,
     /// Device nodes of /dev, by name: `null`.
     pub devices: Granted<Vec<String>>,
     /// The whole environment, in order, each variable with its origin.

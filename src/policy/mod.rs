@@ -52,7 +52,7 @@ pub use grants::{
     BindMount, DeviceMount, Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason,
     TmpfsMount, Verdict, VerifyMode,
 };
-pub use request::{BindAsk, DeviceAsk, Request, TmpfsAsk};
+pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, TmpfsAsk};
 pub use shipped::profile_text;
 pub use table::{Case, Outcome, Table};
 pub use tree::{FactsWanted, Found, FoundPath, TreeFacts};

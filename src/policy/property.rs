@@ -191,7 +191,10 @@ pub const PROPERTIES: &[Property] = &[
         needed: true,
         holders: |_, h| {
             full(h, "no_new_privs");
-            full(h, "no capability in any set, securebits locked");
+            full(
+                h,
+                "no capability in any set but what a rule grants, securebits locked",
+            );
             full(h, "setuid bits and file capabilities are stripped");
         },
         remedy: nothing,

@@ -1,6 +1,7 @@
 //! What the command line asks for: data, made by `cli`, never looked at by `sandbox`.
 
 use crate::image::ImageName;
+use crate::plan::seccomp::JsonProfile;
 use std::time::Duration;
 
 /// One `run`, as asked. A flag only asks; the policy decides.
@@ -28,6 +29,10 @@ pub struct Request {
     pub keep_id: bool,
     /// `--device`.
     pub devices: Vec<DeviceAsk>,
+    /// `--cap-add` and `--cap-drop`.
+    pub caps: CapsAsk,
+    /// `--security-opt seccomp=FILE`: narrows the set of system calls that the policy gives.
+    pub seccomp: Option<JsonProfile>,
     /// `--hostname`.
     pub hostname: Option<String>,
     /// `--timeout`: wall time after which everything is killed.
@@ -61,6 +66,8 @@ impl Request {
             binds: Vec::new(),
             keep_id: false,
             devices: Vec::new(),
+            caps: CapsAsk::default(),
+            seccomp: None,
             hostname: None,
             timeout: None,
             pids_limit: None,
@@ -71,6 +78,19 @@ impl Request {
             verify: None,
         }
     }
+}
+
+/// Capabilities, as asked for: by their names in capabilities(7), without `CAP_`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CapsAsk {
+    /// `--cap-add NAME`.
+    pub add: Vec<String>,
+    /// `--cap-add ALL`.
+    pub add_all: bool,
+    /// `--cap-drop NAME`; stronger than `add`.
+    pub drop: Vec<String>,
+    /// `--cap-drop ALL`: what is given goes, what is added stays.
+    pub drop_all: bool,
 }
 
 /// A folder or file of the host, as asked for.

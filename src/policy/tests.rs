@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod caps;
 mod devices;
 mod facts;
 mod files;
@@ -507,34 +508,6 @@ fn the_system_level_is_a_ceiling() {
     assert_eq!(
         grants(&alone, &request(), &facts(), &host()).pids.value,
         4000
-    );
-}
-
-#[test]
-fn capabilities_need_a_rule_and_some_never_come() {
-    let policy = extended("[[give]]\ncaps = [\"CAP_CHOWN\", \"SETUID\"]\nreason = \"r\"");
-    assert_eq!(
-        grants(&policy, &request(), &facts(), &host()).caps.value,
-        ["CHOWN", "SETUID"]
-    );
-    for cap in [
-        "SYS_ADMIN",
-        "NET_ADMIN",
-        "SYS_PTRACE",
-        "MKNOD",
-        "BPF",
-        "NET_RAW",
-    ] {
-        let policy = extended(&format!("[[give]]\ncaps = [\"{cap}\"]\nreason = \"r\""));
-        let why = reasons(&policy, &request(), &facts(), &host());
-        assert!(why[0].rule.starts_with("deny caps"), "{why:?}");
-        assert!(why[0].cure.is_empty());
-    }
-    assert!(
-        user_policy(
-            "version = 1\nextends = \"strict\"\n[[give]]\ncaps = [\"CHMOD\"]\nreason = \"r\""
-        )
-        .is_err()
     );
 }
 

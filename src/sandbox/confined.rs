@@ -10,7 +10,7 @@ use super::launch::filter;
 use super::wire::{At, Fault, Received, Record, receive, send};
 use super::{init, landlock, mounts, payload, spawn};
 use crate::error::{Context, Error, Kind, Result, strerror};
-use crate::plan::{IdMap, Resource, seccomp};
+use crate::plan::{IdMap, Resource, Securebits, seccomp};
 use crate::sys::{self, Cloned, Filter, Namespaces, SingleThread};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -262,7 +262,7 @@ fn enter(
     payload::set_rlimit(Resource::Core, 1, 1)?;
     payload::set_rlimit(Resource::AddressSpace, ADDRESS_SPACE, ADDRESS_SPACE)?;
     let keep: Vec<String> = KEEP.iter().map(|c| (*c).to_owned()).collect();
-    payload::bound(&keep, true)?;
+    payload::bound(&keep, Securebits::WORTHLESS_ROOT)?;
     payload::set_capabilities(&keep)?;
     rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")?;
     // libc's own fork, so that the job may start threads.

@@ -4,7 +4,7 @@ use super::launch::Launch;
 use super::mounts::read_file;
 use super::users::{self, User};
 use super::wire::{At, Fault, Record, send_plain};
-use crate::plan::{Actor, Resource, Stdio, Step, UserSpec, Variable};
+use crate::plan::{Actor, Resource, Securebits, Stdio, Step, UserSpec, Variable};
 use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -73,10 +73,7 @@ fn take(
         Step::SetRlimits(limits) => limits
             .iter()
             .try_for_each(|l| set_rlimit(l.resource, l.soft, l.hard)),
-        Step::BoundCapabilities {
-            keep,
-            lock_securebits,
-        } => bound(keep, *lock_securebits),
+        Step::BoundCapabilities { keep, securebits } => bound(keep, *securebits),
         Step::BecomeUser {
             user: spec,
             set_groups,
@@ -85,7 +82,16 @@ fn take(
             Ok(())
         }
         Step::ChangeDirectory { path } => change_directory(path),
-        Step::SetCapabilities { keep } => set_capabilities(keep),
+        Step::SetCapabilities { keep } => {
+            // An ordinary user's went with its uid 0; to ask for them back would be an error.
+            let root = rustix::process::geteuid().is_root();
+            let keep: Vec<String> = keep
+                .iter()
+                .filter(|_| root)
+                .map(|cap| cap.name.clone())
+                .collect();
+            set_capabilities(&keep)
+        }
         Step::NoNewPrivileges => {
             rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")
         }
@@ -217,9 +223,11 @@ fn caps_fault(call: &'static str) -> impl Fn(caps::errors::CapsError) -> Fault {
     }
 }
 
-/// Lowers the bounding set, clears ambient, and locks the securebits (capabilities(7)) so that no
-/// exec as uid 0 brings anything back.
-pub(super) fn bound(keep: &[String], lock: bool) -> Done {
+/// Lowers the bounding set, clears ambient, and locks the securebits (capabilities(7)): where root
+/// is worth nothing no exec as uid 0 brings anything back, else no change of uid takes anything
+/// along. Only there may a daemon keep for itself what it holds (PR_SET_KEEPCAPS): without ambient
+/// capabilities that ends at its next exec.
+pub(super) fn bound(keep: &[String], securebits: Securebits) -> Done {
     let keep = parse_caps(keep)?;
     let kept = keep.iter().fold(0, |bits, cap| bits | cap.bitmask());
     for number in 0..64 {
@@ -235,23 +243,19 @@ pub(super) fn bound(keep: &[String], lock: bool) -> Done {
         }
     }
     caps::clear(None, caps::CapSet::Ambient).map_err(caps_fault("prctl PR_CAP_AMBIENT"))?;
-    if lock {
-        use rustix::thread::CapabilitiesSecureBits as Bits;
-        let bits = Bits::NO_ROOT
-            | Bits::NO_ROOT_LOCKED
-            | Bits::NO_SETUID_FIXUP
-            | Bits::NO_SETUID_FIXUP_LOCKED
-            | Bits::KEEP_CAPS_LOCKED
-            | Bits::NO_CAP_AMBIENT_RAISE
-            | Bits::NO_CAP_AMBIENT_RAISE_LOCKED;
-        rustix::thread::set_capabilities_secure_bits(bits).at("prctl PR_SET_SECUREBITS")?;
-    }
-    Ok(())
+    use rustix::thread::CapabilitiesSecureBits as Bits;
+    let mut bits = Bits::NO_ROOT_LOCKED
+        | Bits::NO_SETUID_FIXUP_LOCKED
+        | Bits::NO_CAP_AMBIENT_RAISE
+        | Bits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    bits.set(Bits::NO_ROOT | Bits::KEEP_CAPS_LOCKED, securebits.no_root);
+    bits.set(Bits::NO_SETUID_FIXUP, securebits.no_setuid_fixup);
+    rustix::thread::set_capabilities_secure_bits(bits).at("prctl PR_SET_SECUREBITS")
 }
 
 /// Every set empty; for pid 1.
 pub fn no_capabilities() -> Done {
-    bound(&[], true)?;
+    bound(&[], Securebits::WORTHLESS_ROOT)?;
     set_capabilities(&[])
 }
 

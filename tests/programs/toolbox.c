@@ -431,6 +431,12 @@ static int do_abort(int c, char **v) { (void)c; (void)v; abort(); }
 /* removes itself as the command's parent would: exec of another path */
 static int do_exec(int c, char **v) { if (c > 1) execv(v[1], v + 1); return fail(c > 1 ? v[1] : ""); }
 
+static int do_chroot(int c, char **v)
+{
+	if (c < 2 || chroot(v[1]) || chdir("/")) return fail(c > 1 ? v[1] : "");
+	return puts("chroot") < 0;
+}
+
 static int dispatch(int c, char **v);
 
 /* applets one after another, separated by "," ; the first failure ends it */
@@ -458,7 +464,7 @@ static const struct { const char *name; int (*run)(int, char **); } applets[] = 
 	{"mkdir", do_mkdir}, {"chmod", do_chmod}, {"chown", do_chown}, {"symlink", do_symlink}, {"mknod", do_mknod},
 	{"setuid", do_setuid}, {"xattrs", do_xattrs}, {"status", do_status}, {"rlimits", do_rlimits}, {"forks", do_forks},
 	{"session", do_session}, {"ifaces", do_ifaces}, {"line", do_line}, {"spin", do_spin}, {"abort", do_abort},
-	{"exec", do_exec}, {"all", do_all},
+	{"exec", do_exec}, {"all", do_all}, {"chroot", do_chroot},
 };
 
 static int dispatch(int c, char **v)

@@ -73,7 +73,6 @@ fn given(grants: &Grants) -> Vec<Given> {
         one("network", &grants.network, |v| {
             word(serde_json::to_value(v))
         }),
-        one("caps", &grants.caps, names),
         one("syscalls", &grants.syscalls, Clone::clone),
         one("devices", &grants.devices, names),
         one("processes", &grants.pids, u64::to_string),
@@ -84,6 +83,15 @@ fn given(grants: &Grants) -> Vec<Given> {
             user => user.to_owned(),
         }),
     ];
+    given.extend(match grants.caps.value.is_empty() {
+        true => vec![one("caps", &grants.caps, |_| "none".to_owned())],
+        false => {
+            let caps = grants.caps.value.iter();
+            caps.map(|cap| one("cap", cap, Clone::clone)).collect()
+        }
+    });
+    let narrowed = grants.narrowed.iter();
+    given.extend(narrowed.map(|profile| one("seccomp", profile, ToString::to_string)));
     given.extend(grants.ulimits.iter().map(|limit| {
         one("ulimit", limit, |limit| {
             format!("{} {}", limit.which.name(), limit.soft)

@@ -12,7 +12,7 @@ const SYSCALLS: &[&str] = &["default"];
 
 /// What is had unasked, clipped to what every level allows.
 pub(super) struct Given {
-    pub(super) caps: Granted<Vec<String>>,
+    pub(super) caps: Granted<Vec<Granted<String>>>,
     pub(super) syscalls: Granted<String>,
     pub(super) devices: Granted<Vec<String>>,
     pub(super) network: Granted<Network>,
@@ -21,7 +21,7 @@ pub(super) struct Given {
 
 impl Judge<'_> {
     pub(super) fn given(&mut self) -> Result<Given> {
-        let mut caps: Option<Granted<Vec<String>>> = None;
+        let mut caps: Option<Granted<Vec<Granted<String>>>> = None;
         let mut nodes: Option<Granted<Vec<String>>> = None;
         let mut syscalls = None;
         let mut network = None;
@@ -51,14 +51,20 @@ impl Judge<'_> {
                         .hint(format!("there is {}", names.join(", ")))),
                     };
                 match key {
-                    Key::Caps => join(&mut caps, values, &at),
+                    Key::Caps => {
+                        let each = values.iter().map(|value| Granted {
+                            value: value.clone(),
+                            origin: at.clone(),
+                        });
+                        join(&mut caps, each.collect(), &at);
+                    }
                     Key::Devices => {
                         // The host's are mounted one by one.
                         let own: Vec<String> = values
                             .iter()
                             .filter_map(|value| devices::own(value).map(str::to_owned))
                             .collect();
-                        join(&mut nodes, &own, &at);
+                        join(&mut nodes, own, &at);
                     }
                     Key::Syscalls => {
                         built(SYSCALLS)?;
@@ -116,15 +122,14 @@ impl Judge<'_> {
     }
 }
 
-fn join(list: &mut Option<Granted<Vec<String>>>, values: &[String], at: &Origin) {
+fn join<T: PartialEq>(list: &mut Option<Granted<Vec<T>>>, values: Vec<T>, at: &Origin) {
     let list = list.get_or_insert_with(|| Granted {
         value: Vec::new(),
         origin: at.clone(),
     });
-    let new: Vec<String> = values
-        .iter()
+    let new: Vec<T> = values
+        .into_iter()
         .filter(|v| !list.value.contains(v))
-        .cloned()
         .collect();
     if !new.is_empty() {
         list.value.extend(new);

@@ -7,6 +7,7 @@ mod properties;
 mod verify;
 
 use crate::error::Result;
+use crate::policy::caps::narrowed;
 use crate::policy::command;
 use crate::policy::compose::Policy;
 use crate::policy::devices;
@@ -65,8 +66,10 @@ pub fn decide(
     mounts::apart(&binds, &tmpfs)?;
     let host_devices = devices::devices(policy, &subject, request, host, &mut judge.reasons)?;
     let mut notes = Vec::new();
+    let caps = judge.caps(request, given.caps, &user, id_map.value, &mut notes);
+    let narrowed = narrowed(request, &given.syscalls, &caps, host, &mut notes)?;
     if !request.keep_id {
-        notes = mounts::strangers(&binds, host);
+        notes.extend(mounts::strangers(&binds, host));
     }
     notes.extend(devices::strangers(&host_devices, host));
     let verify = judge.verify(request);
@@ -93,8 +96,9 @@ pub fn decide(
     Ok(Verdict::Allow(Box::new(Grants {
         id_map,
         network: given.network,
-        caps: given.caps,
+        caps,
         syscalls: given.syscalls,
+        narrowed,
         devices: given.devices,
         env,
         argv,
@@ -181,7 +185,7 @@ impl Judge<'_> {
     }
 
     /// Asks every level; a refusal is noted.
-    fn ask(&mut self, key: Key, value: &str, asked: impl FnOnce() -> String) -> bool {
+    pub(super) fn ask(&mut self, key: Key, value: &str, asked: impl FnOnce() -> String) -> bool {
         match self.policy.ask(self.subject, key, value) {
             Ok(_) => true,
             Err(refusal) => {

@@ -65,9 +65,13 @@ fn asked() -> impl Strategy<Value = (Request, HostFacts)> {
         prop::option::of(prop::sample::select(vec![5u64, 100, 800, 5000])),
         prop::option::of(1u64..20),
         (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        prop::collection::vec(
+            prop::sample::select(vec!["CHOWN", "KILL", "SYS_ADMIN"]),
+            0..2,
+        ),
     )
         .prop_map(
-            |(env, binds, pids, timeout, (keep_id, device, tmpfs, rm))| {
+            |(env, binds, pids, timeout, (keep_id, device, tmpfs, rm), caps)| {
                 let mut host = host();
                 host.outside.cwd = "/home/ana/work".into();
                 host.outside.homes = vec!["/home/ana".into()];
@@ -124,6 +128,10 @@ fn asked() -> impl Strategy<Value = (Request, HostFacts)> {
                         false => vec![],
                     },
                     keep_id,
+                    caps: CapsAsk {
+                        add: caps.into_iter().map(str::to_owned).collect(),
+                        ..CapsAsk::default()
+                    },
                     rm,
                     ..request()
                 };
@@ -161,7 +169,13 @@ fn decided(policy: &Policy, (request, host): &(Request, HostFacts)) -> Option<Ve
         Verdict::Deny(_) => None,
         Verdict::Allow(grants) => {
             let mut had: Vec<String> = Vec::new();
-            had.extend(grants.caps.value.iter().map(|cap| format!("cap {cap}")));
+            had.extend(
+                grants
+                    .caps
+                    .value
+                    .iter()
+                    .map(|cap| format!("cap {}", cap.value)),
+            );
             had.extend(grants.devices.value.iter().map(|d| format!("device {d}")));
             had.extend(grants.env.iter().map(|e| format!("env {:?}", e.value)));
             had.extend(
@@ -230,7 +244,7 @@ proptest! {
         if let Ok(Verdict::Allow(grants)) = decide(&both, &ask.0, &facts(), &ask.1) {
             let subject = subject::Subject::of(&ask.0.image);
             for cap in &grants.caps.value {
-                prop_assert!(alone.ask(&subject, parse::Key::Caps, cap).is_ok(), "{cap}");
+                prop_assert!(alone.ask(&subject, parse::Key::Caps, &cap.value).is_ok(), "{cap:?}");
             }
             for device in &grants.devices.value {
                 prop_assert!(alone.ask(&subject, parse::Key::Devices, device).is_ok(), "{device}");
@@ -297,6 +311,7 @@ proptest! {
                 let named = match what {
                     "env" => ask.0.env.iter().any(|(name, _)| had.contains(name.as_str())),
                     "bind" => !ask.0.binds.is_empty(),
+                    "cap" => ask.0.caps.add.iter().any(|name| had.ends_with(name.as_str())),
                     "host" => !ask.0.devices.is_empty(),
                     "pids" => ask.0.pids_limit.is_some(),
                     "timeout" => ask.0.timeout.is_some(),
