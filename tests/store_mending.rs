@@ -178,6 +178,28 @@ fn a_damaged_record_of_a_container_fails_no_rmi() {
         .complains("note: what no name refers to stays");
 }
 
+/// What was unpacked for ids that the user has no more, cannot be removed by it, and is no reason
+/// to unpack nothing else.
+#[test]
+fn a_leftover_of_lost_ids_is_in_nobodys_way() {
+    need!("userns", "landlock", "not-root");
+    let home = Home::new();
+    let source = layout(&home, "one");
+    run(&home, &["load", "-q", &source, "one"]).ok();
+    run(&home, &["rmi", "one"]).ok().does_not_complain();
+    let range = "0.4000000000.65536";
+    let left = home
+        .store()
+        .join(format!("staging/range-{range}-{range}+1-1-1-1"));
+    std::fs::create_dir_all(left.join("fs")).unwrap();
+    run(&home, &["load", "-q", &source, "one"]).ok();
+    run(&home, &["rmi", "one"])
+        .ok()
+        .complains("note: what no name refers to stays")
+        .complains("rm -r");
+    std::fs::remove_dir_all(&left).unwrap();
+}
+
 /// The command ran: its exit code is told, whatever the disk says of the record.
 #[test]
 fn a_command_that_fills_the_disk_keeps_its_exit_code() {

@@ -40,7 +40,8 @@ pub fn rmi(request: &RmiRequest) -> Result<u8> {
         && let Err(error) = sweep(store)
     {
         // What was asked for is done.
-        report::note(&format!("what no name refers to stays: {error}"));
+        let hint = error.hint.as_deref().unwrap_or_default();
+        report::note(&format!("what no name refers to stays: {error}; {hint}"));
     }
     Ok(code)
 }

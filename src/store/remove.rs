@@ -99,7 +99,7 @@ impl Store {
     /// and layers; the name alone while another image's documents are damaged.
     ///
     /// Errors: `NotFound`; `Busy` when a running container holds a layer that would go: then
-    /// nothing was removed.
+    /// nothing was removed; `Io`, `Host` when a part of a layer stays, in `staging`.
     pub fn rmi(&self, name: &str, map: &IdMap) -> Result<Removed> {
         let Some(target) = self.get_ref(name)? else {
             return Err(Error::new(
@@ -131,11 +131,12 @@ impl Store {
                 removed.bytes = removed.bytes.saturating_add(bytes);
             }
         }
+        let mut done = Ok(());
         for layer in doomed {
             removed.bytes = removed.bytes.saturating_add(layer.bytes);
-            self.remove_doomed(layer, map)?;
+            done = done.and(self.remove_doomed(layer, map));
         }
-        Ok(removed)
+        done.map(|()| removed)
     }
 
     /// Removes these layers as far as no name refers to them and nobody holds them.
@@ -156,13 +157,15 @@ impl Store {
 
     /// Removes blobs and layers that no name refers to, and leftovers. Layers that something holds
     /// stay, and all do while an image's documents are damaged.
+    ///
+    /// Errors: the first of what could not be removed; the rest is gone.
     pub fn gc(&self, map: &IdMap) -> Result<Removed> {
-        self.collect(map)?;
+        let collected = self.collect(map);
         let _no_new_names = self.lock_names(FlockOperation::LockExclusive)?;
         let used = self.used_by(&self.refs()?)?;
         let mut removed = Removed::default();
         if used.in_doubt {
-            return Ok(removed);
+            return collected.map(|()| removed);
         }
         for digest in self.all_blobs()? {
             if !used.blobs.contains(&digest)
@@ -178,11 +181,12 @@ impl Store {
             .map(|(_, id)| id)
             .filter(|id| !used.layers.contains(id))
             .collect();
+        let mut done = collected;
         for layer in self.doom(unused.into_iter(), false)? {
             removed.bytes = removed.bytes.saturating_add(layer.bytes);
-            self.remove_doomed(layer, map)?;
+            done = done.and(self.remove_doomed(layer, map));
         }
-        Ok(removed)
+        done.map(|()| removed)
     }
 
     /// What the store holds.

@@ -103,35 +103,53 @@ impl Store {
 
     /// Removes what killed processes left behind. `remove_folder` removes the contents of a folder
     /// whose files may belong to the ids of a map, which it is told by name.
+    ///
+    /// Errors: the first of what could not be removed; the rest is gone.
     pub(super) fn collect_with(
         &self,
         remove_folder: &mut dyn FnMut(&str, BorrowedFd<'_>) -> Result<()>,
     ) -> Result<()> {
         let staging = self.folder("staging")?;
+        let mut done = Ok(());
         for name in files::names(staging.as_fd())? {
             let Ok(name) = String::from_utf8(name) else {
                 continue;
             };
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let Ok(fd) = rustix::fs::openat(&staging, &name, flags, Mode::empty()) else {
-                // Gone meanwhile, or nothing that was made here.
-                continue;
-            };
-            if !claim(staging.as_fd(), &name, fd.as_fd())? {
-                continue;
-            }
-            let stat = rustix::fs::fstat(&fd).or_call(|| format!("stat the store's {name}"))?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                files::unlink(staging.as_fd(), &name)?;
-                continue;
-            }
-            let label = name.split_once('+').map_or("", |(label, _)| label);
-            empty(label, fd.as_fd(), remove_folder)?;
-            rustix::fs::unlinkat(&staging, &name, AtFlags::REMOVEDIR)
-                .or_call(|| format!("remove the store's staging/{name}"))?;
+            let collected = collect_one(staging.as_fd(), &name, remove_folder).map_err(|e| {
+                // It may be of ids that this user has no more.
+                let path = self.path.join("staging").join(&name);
+                e.hint(format!(
+                    "a leftover of a killed process; as root: rm -r {path:?}"
+                ))
+            });
+            done = done.and(collected);
         }
-        Ok(())
+        done
     }
+}
+
+/// Removes one leftover, if it is one.
+fn collect_one(
+    staging: BorrowedFd<'_>,
+    name: &str,
+    remove_folder: &mut dyn FnMut(&str, BorrowedFd<'_>) -> Result<()>,
+) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::openat(staging, name, flags, Mode::empty()) else {
+        // Gone meanwhile, or nothing that was made here.
+        return Ok(());
+    };
+    if !claim(staging, name, fd.as_fd())? {
+        return Ok(());
+    }
+    let stat = rustix::fs::fstat(&fd).or_call(|| format!("stat the store's {name}"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return files::unlink(staging, name).map(drop);
+    }
+    let label = name.split_once('+').map_or("", |(label, _)| label);
+    empty(label, fd.as_fd(), remove_folder)?;
+    rustix::fs::unlinkat(staging, name, AtFlags::REMOVEDIR)
+        .or_call(|| format!("remove the store's staging/{name}"))
 }
 
 /// Empties a folder of `staging`: what a worker made, by whatever name, is its map's affair (to us

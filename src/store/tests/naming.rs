@@ -1,4 +1,4 @@
-//! Giving a name while others take away what no name refers to.
+//! Giving a name while others take away what no name refers to, and what stays of that.
 
 use super::*;
 use rustix::fs::FlockOperation;
@@ -18,6 +18,24 @@ fn an_image_that_lost_a_blob_meanwhile_gets_no_name() {
     drop(ensure(&store, &image).unwrap());
     assert!(store.put_whole_ref("second", &image).unwrap().is_some());
     assert!(store.image(&store.refs().unwrap()[0]).is_ok());
+}
+
+#[test]
+fn a_leftover_that_stays_keeps_no_other() {
+    let scratch = Scratch::new("store");
+    let store = Store::open(&scratch.0.join("store")).unwrap();
+    let folder = |label: &str| store.path().join(format!("staging/{label}+1-1-1-1"));
+    for label in ["a-lost-map", "another"] {
+        fs::create_dir_all(folder(label).join("fs")).unwrap();
+    }
+    let mut remove = |label: &str, _: std::os::fd::BorrowedFd<'_>| match label {
+        "a-lost-map" => Err(Error::new(Kind::Host, "no such ids")),
+        _ => Ok(()),
+    };
+    let error = store.collect_with(&mut remove).unwrap_err();
+    assert!(error.hint.unwrap().contains("staging/a-lost-map+1"));
+    assert!(folder("a-lost-map").exists());
+    assert!(!folder("another").exists());
 }
 
 #[test]
