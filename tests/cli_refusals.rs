@@ -23,7 +23,7 @@ const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attac
     --init --io-maxbandwidth=1 --io-maxiops=1 --ip=1.2.3.4 --ip6=::1 --ipc=host --isolation=x \
     --kernel-memory=1g -l=a=b --label=a=b --label-file=x --link=x --link-local-ip=1.2.3.4 \
     --log-driver=none --log-opt=a=b --mac-address=x -m=1g --memory=1g --memory-reservation=1g \
-    --memory-swap=1g --memory-swappiness=1 --network-alias=x \
+    --memory-swap=1g --memory-swappiness=1 --net-alias=x --network-alias=x \
     --no-healthcheck --oom-kill-disable --oom-score-adj=1 --pid=host\
     --platform=linux/arm64 --privileged -p=80:80 --publish=80:80 -P --publish-all --pull=always -q \
     --quiet --restart=always --runtime=runc --shm-size=1g \

@@ -115,6 +115,25 @@ fn what_umoci_changes_runs() {
         .does_not_say("removed");
 }
 
+/// Its archives have no end, nor padding behind their last member.
+#[test]
+fn what_umoci_inserts_runs() {
+    need!("userns", "overlay", "umoci", "root");
+    let home = Home::new();
+    Image::toolbox().layout(&home, "img");
+    let image = format!("{}:test", home.path("img").display());
+    let folder = home.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("inserted"), "by umoci").unwrap();
+    let source = folder.display().to_string();
+    tool("umoci", &["insert", "--image", &image, &source, "/new"]);
+    let name = format!("oci:{image}");
+    home.lazaret(["run", "--rm", &name, "cat", "/new/inserted"])
+        .run()
+        .ok()
+        .prints("by umoci");
+}
+
 #[test]
 fn a_shell_does_a_shells_work() {
     need!("userns", "overlay", "busybox");

@@ -108,6 +108,7 @@ pub const RUN: &[Flag] = &[
     ("memory-reservation", None, Later(LIMITS)),
     ("memory-swap", None, Later(LIMITS)),
     ("memory-swappiness", None, Later(LIMITS)),
+    ("net-alias", None, Later(OFFLINE)),
     ("network-alias", None, Later(OFFLINE)),
     ("no-healthcheck", None, Always("health checks are not run")),
     ("oom-kill-disable", None, Later("")),
