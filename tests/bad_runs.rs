@@ -378,6 +378,29 @@ fn a_store_of_a_newer_version_is_left_alone() {
     home.lazaret(["run", "--rm", &image, "true"]).run().ok();
 }
 
+/// As in a container of another tool, whose root is an overlay.
+#[test]
+fn a_store_that_no_layer_can_be_written_to_says_what_helps() {
+    need!("userns", "overlay", "root", "unshare");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let at = home.root().join("overlay");
+    std::fs::create_dir(&at).unwrap();
+    let script = format!(
+        "cd {at}; mount -t tmpfs tmpfs .; cd {at}; mkdir l u w m; \
+         mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m; \
+         export LAZARET_STORE={at}/m/store; {bin} run --rm {image} true && {bin} run {image} true",
+        at = at.display(),
+        bin = env!("CARGO_BIN_EXE_lazaret"),
+    );
+    let unshare = support::find("unshare").unwrap();
+    home.program(&unshare, ["-m", "sh", "-c", &script])
+        .run()
+        .exits(125)
+        .complains("mount overlay")
+        .complains("use --rm");
+}
+
 #[test]
 fn a_full_disk_is_an_error_that_leaves_nothing() {
     need!("userns", "overlay", "root", "unshare");

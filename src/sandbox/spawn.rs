@@ -5,7 +5,7 @@ use super::verifier::{self, Finding};
 use super::wire::{Received, Record, receive, send};
 use super::{binds, init};
 use crate::error::{Context, Error, Kind, Result, strerror};
-use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step};
+use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step, Upper};
 use crate::sys::{self, Cloned, Namespaces, SingleThread};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -359,6 +359,16 @@ impl Running {
             }
             Step::JoinNetwork if call.starts_with("unshare") => {
                 no_namespace(call, rustix::io::Errno::from_raw_os_error(errno))
+            }
+            // overlayfs wants xattrs and d_type of what it writes to, and refuses another overlay.
+            Step::MountRoot {
+                upper: Upper::Disk { .. },
+                ..
+            } if call == "mount overlay" && errno == rustix::io::Errno::INVAL.raw_os_error() => {
+                let step = planned.step.describe();
+                Error::new(Kind::Launch, format!("{step}: {call}: {errno_words}")).hint(
+                    "the store's file system may be one that overlayfs cannot write to: use --rm, or keep the store (XDG_DATA_HOME) on another",
+                )
             }
             Step::OpenLayers if errno == rustix::io::Errno::NOENT.raw_os_error() => {
                 let step = planned.step.describe();
