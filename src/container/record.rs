@@ -162,11 +162,10 @@ impl Containers {
             Some(name) => Some(self.claim(name)?),
             None => None,
         };
-        let id = random_id()?;
-        let record = Record {
+        let mut record = Record {
             version: VERSION,
-            name: new.name.unwrap_or_else(|| super::names::made_up(&id)),
-            id,
+            name: String::new(),
+            id: String::new(),
             image: new.image,
             image_id: new.image_id,
             manifest: new.manifest,
@@ -177,11 +176,16 @@ impl Containers {
             owners: new.owners,
             end: None,
         };
-        let name = file_name(&record.id);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR)
-            .or_call(|| format!("create {name:?}"))?;
-        let mut file = File::from(fd);
+        let (mut file, name) = loop {
+            record.id = random_id()?;
+            let name = file_name(&record.id);
+            if let Some(file) = self.claim_file(&name)? {
+                break (file, name);
+            }
+        };
+        record.name = new
+            .name
+            .unwrap_or_else(|| super::names::made_up(&record.id));
         let made = self.fill(&mut file, &record);
         drop(naming);
         match made {
@@ -195,10 +199,19 @@ impl Containers {
         }
     }
 
+    /// A new file under its lock; `None` where somebody took it for a leftover in between.
+    fn claim_file(&self, name: &str) -> Result<Option<File>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)
+            .or_call(|| format!("create {name:?}"))?;
+        rustix::fs::flock(&fd, FlockOperation::LockExclusive)
+            .or_call(|| format!("flock {name:?}"))?;
+        let stat = rustix::fs::fstat(&fd).or_call(|| format!("fstat {name:?}"))?;
+        Ok((stat.st_nlink > 0).then(|| File::from(fd)))
+    }
+
     fn fill(&self, file: &mut File, record: &Record) -> Result<()> {
         let name = file_name(&record.id);
-        rustix::fs::flock(&*file, FlockOperation::LockExclusive)
-            .or_call(|| format!("flock {name:?}"))?;
         file.write_all(&encode(record)?)
             .or_call(|| format!("write {name:?}"))?;
         if record.ephemeral {
@@ -321,8 +334,15 @@ impl Containers {
             .take(MAX + 1)
             .read_to_end(&mut bytes)
             .or_call(|| format!("read {name:?}"))?;
-        // Made, and not yet written; or its maker was killed in between.
         if bytes.is_empty() {
+            // Without the lock its maker was killed before it wrote; or has not taken it yet, and
+            // then sees that the file is gone.
+            if !running {
+                match rustix::fs::unlinkat(&self.folder, &name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(e) => return Err(e).or_call(|| format!("unlink {name:?}")),
+                }
+            }
             return Ok(None);
         }
         let record = decode(&bytes, id)?;
@@ -601,9 +621,14 @@ mod tests {
     fn a_damaged_record_is_told() {
         let (containers, dir) = containers("damaged");
         let id = "a".repeat(64);
-        // Made, not yet written: not there yet.
-        std::fs::write(dir.join(file_name(&id)), "").unwrap();
+        // Made and not yet written: not there yet.
+        let making = containers.claim_file(&file_name(&id)).unwrap().unwrap();
         assert!(containers.list().unwrap().is_empty());
+        assert!(dir.join(file_name(&id)).exists());
+        // And never to be written.
+        drop(making);
+        assert!(containers.list().unwrap().is_empty());
+        assert!(!dir.join(file_name(&id)).exists());
         for text in ["{", "{}", "[]", "\0"] {
             std::fs::write(dir.join(file_name(&id)), text).unwrap();
             assert_eq!(containers.list().unwrap_err().kind, Kind::Store, "{text}");
