@@ -378,6 +378,26 @@ fn a_store_of_a_newer_version_is_left_alone() {
     home.lazaret(["run", "--rm", &image, "true"]).run().ok();
 }
 
+#[test]
+fn too_few_descriptors_accuse_no_layer() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let mut image = Image::toolbox();
+    for layer in 0..40 {
+        image = image.with(&[Entry::file(format!("layer/{layer}"), "")]);
+    }
+    let image = image.layout(&home, "img");
+    home.lazaret(["run", "--rm", &image, "true"]).run().ok();
+    let script = "ulimit -n 100; exec \"$0\" run --rm \"$1\" true";
+    let args = ["-c", script, env!("CARGO_BIN_EXE_lazaret"), &image];
+    let ran = home
+        .program(std::path::Path::new("/bin/sh"), args)
+        .run()
+        .exits(125)
+        .complains("ulimit -n");
+    assert!(!ran.err().contains("not whole"), "{ran}");
+}
+
 /// As in a container of another tool, whose root is an overlay.
 #[test]
 fn a_store_that_no_layer_can_be_written_to_says_what_helps() {

@@ -142,7 +142,13 @@ fn open_record(lower: &Lower) -> Result<LayerRecord> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         rustix::fs::open(path, flags, Mode::empty())
             .or_call(|| format!("open {path:?}"))
-            .map_err(|e| e.hint(LOST))
+            .map_err(|e| match e.errno {
+                Some(libc::ENOENT) => e.hint(LOST),
+                Some(libc::EMFILE) => {
+                    e.hint("each layer takes four descriptors: ulimit -n must be higher than that")
+                }
+                _ => e,
+            })
     };
     let sha256 = parse_sha256(&lower.list_sha256).ok_or_else(|| {
         Error::new(
