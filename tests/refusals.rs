@@ -128,10 +128,16 @@ fn told(home: &Home, ran: &Ran) -> String {
     }
     // How large the test's own program is, is the compiler's matter.
     let number = |word: &str| word.len() > 3 && word.bytes().all(|b| b.is_ascii_digit());
-    let plain = |line: &String| match line.contains(" compressed bytes") {
+    let digest = |word: &str| word.starts_with("sha256:") && word.len() == 71;
+    let plain = |line: &String| match line.contains(" compressed bytes") || line.contains("sha256:")
+    {
         true => line
             .split(' ')
-            .map(|word| if number(word) { "$N" } else { word })
+            .map(|word| match word {
+                word if number(word) => "$N",
+                word if digest(word) => "sha256:$DIGEST",
+                word => word,
+            })
             .collect::<Vec<_>>()
             .join(" "),
         false => line.clone(),
@@ -139,15 +145,23 @@ fn told(home: &Home, ran: &Ran) -> String {
     out.iter().map(plain).collect::<Vec<_>>().join("\n") + "\n"
 }
 
-/// The lines that a refusal wants to have pasted.
+/// The lines that a refusal wants to have pasted, of all its reasons.
 fn pasted(text: &str) -> String {
-    let lines = text.lines().skip_while(|line| !line.starts_with("[["));
-    let lines = lines.take_while(|line| {
-        !line.starts_with("hint") && !line.starts_with("or ") && !line.starts_with("  asked")
-    });
-    let cure: Vec<&str> = lines.collect();
-    assert!(cure.len() >= 4, "no cure to paste:\n{text}");
-    cure.join("\n").replace("\"...\"", "\"asked for\"") + "\n"
+    let mut cure = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        inside = match line {
+            line if line.starts_with("[[") => true,
+            line if line.starts_with("hint") || line.starts_with("or ") => false,
+            line => inside && !line.starts_with("  asked"),
+        };
+        if inside {
+            cure.push_str(&line.replace("\"...\"", "\"asked for\""));
+            cure.push('\n');
+        }
+    }
+    assert!(cure.lines().count() >= 4, "no cure to paste:\n{text}");
+    cure
 }
 
 /// Compares with `tests/snapshots/refusals__NAME.snap`.
@@ -407,6 +421,20 @@ fn names() {
             &["--verify", "stat"],
             Cure::OwnRule,
         ),
+        case("cap_add", "", &["--cap-add", "CHOWN"], Cure::Paste),
+        case(
+            "cap_add_two",
+            "",
+            &["--cap-add", "cap_setuid", "--cap-add", "KILL"],
+            Cure::Paste,
+        ),
+        case(
+            "cap_add_never",
+            "[[allow]]\ncaps = [\"*\"]\nreason = \"all\"\n",
+            &["--cap-add", "SYS_ADMIN"],
+            Cure::None,
+        ),
+        case("cap_add_raw", "", &["--cap-add", "NET_RAW"], Cure::None),
         case(
             "give_never",
             "[[give]]\ncaps = [\"SYS_ADMIN\"]\nreason = \"it asked\"\n",

@@ -350,7 +350,7 @@ impl Policy {
                 Answer::Denied(rule, entry) => {
                     refusal = Some(Reason {
                         asked: String::new(),
-                        rule: written(rule, entry),
+                        rule: speaking(rule, entry, denied),
                         origin: rule.head.at(entry.line),
                         why: rule.head.reason.clone(),
                         cure: self.cure_of_denial(whose, rule, entry.line),
@@ -427,25 +427,13 @@ fn answered(
         Answer::NotAllowed(nearest) => (Said::NotAllowed, *nearest, &all),
     };
     match found {
-        Some((rule, entry)) => {
-            let values = entry.values.iter().map(String::as_str);
-            let mut shown: Vec<String> = values.filter(|v| speaks(v)).map(words::toml).collect();
-            if shown.len() < entry.values.len() {
-                shown.push("...".to_owned());
-            }
-            Answered {
-                level: whose.name(),
-                said,
-                rule: format!(
-                    "{} {} = [{}]",
-                    rule.word,
-                    entry.key.name(),
-                    shown.join(", ")
-                ),
-                origin: rule.head.at(entry.line),
-                why: rule.head.reason.clone(),
-            }
-        }
+        Some((rule, entry)) => Answered {
+            level: whose.name(),
+            said,
+            rule: only(rule, entry, speaks),
+            origin: rule.head.at(entry.line),
+            why: rule.head.reason.clone(),
+        },
         None => Answered {
             level: whose.name(),
             said,
@@ -454,6 +442,33 @@ fn answered(
             why: String::new(),
         },
     }
+}
+
+/// The longest line of a rule that a refusal shows whole, in characters.
+const WHOLE: usize = 48;
+
+/// A line of a rule as it is written; of a long one the values that speak of what was asked.
+fn speaking(rule: &Rule, entry: &Entry<Key>, speaks: &dyn Fn(&str) -> bool) -> String {
+    let whole = written(rule, entry);
+    match whole.chars().count() <= WHOLE {
+        true => whole,
+        false => only(rule, entry, speaks),
+    }
+}
+
+/// A line of a rule with those of its values that speak of what was asked.
+fn only(rule: &Rule, entry: &Entry<Key>, speaks: &dyn Fn(&str) -> bool) -> String {
+    let values = entry.values.iter().map(String::as_str);
+    let mut shown: Vec<String> = values.filter(|v| speaks(v)).map(words::toml).collect();
+    if shown.len() < entry.values.len() {
+        shown.push("...".to_owned());
+    }
+    format!(
+        "{} {} = [{}]",
+        rule.word,
+        entry.key.name(),
+        shown.join(", ")
+    )
 }
 
 /// A line of a rule as it is written.
