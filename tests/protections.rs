@@ -100,6 +100,24 @@ fn network(step: Step) -> Option<Step> {
     (!network).then_some(step)
 }
 
+/// The one holder of the property where the network is the host's.
+fn scope(step: Step) -> Option<Step> {
+    Some(match step {
+        Step::Landlock {
+            abi,
+            rules,
+            scope_signals,
+            ..
+        } => Step::Landlock {
+            abi,
+            rules,
+            scope_signals,
+            scope_abstract_sockets: false,
+        },
+        step => step,
+    })
+}
+
 fn masks(step: Step) -> Option<Step> {
     Some(match step {
         Step::MountProc(masks) => Step::MountProc(Masks {
@@ -265,6 +283,10 @@ fn rows() -> Vec<Row> {
             beside: &[network],
             needs: &["userns", "overlay", "landlock-6"],
             ..row("Landlock scope: abstract sockets", "abstract", &[landlock])
+        },
+        Row {
+            needs: &["userns", "overlay", "landlock-6"],
+            ..row("host network: abstract sockets", "abstract", &[scope])
         },
         Row {
             beside: &[close_files],

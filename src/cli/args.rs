@@ -255,7 +255,7 @@ pub enum VerifyArg {
     disable_help_subcommand = true,
     args_override_self = true,
     after_help = "IMAGE is a name of the store, or oci:DIR[:TAG], oci-archive:FILE,\n\
-        docker-archive:FILE, builtin:NAME. The network is none."
+        docker-archive:FILE, builtin:NAME. The network is none unless asked."
 )]
 pub struct RunArgs {
     /// The writable layer lives in memory and goes with the run
@@ -315,8 +315,8 @@ pub struct RunArgs {
     /// Name the container
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Network: none is the only one yet
-    #[arg(long, alias = "net", value_name = "none")]
+    /// Network: lo alone, or this machine's
+    #[arg(long, alias = "net", value_name = "none|host")]
     pub network: Option<String>,
     /// Most processes and threads at once
     #[arg(long, value_name = "N", allow_hyphen_values = true)]

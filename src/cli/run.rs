@@ -4,7 +4,7 @@ use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
 use super::mounts::{self, Mount};
 use super::{env, limits, security, values};
 use crate::engine::RunRequest;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::image::ImageName;
 use crate::policy::{Request, VerifyMode};
 
@@ -13,13 +13,6 @@ use crate::policy::{Request, VerifyMode};
 /// # Errors
 /// `Usage`, `Malformed`: a value that is none; `Unsupported`: a network; `Io`: an env file.
 pub fn request(args: RunArgs) -> Result<RunRequest> {
-    if let Some(network) = args.network.filter(|n| n != "none") {
-        return Err(Error::new(
-            Kind::Unsupported,
-            format!("--network {network} is not built yet"),
-        )
-        .hint("--network none is the default: lo and nothing else"));
-    }
     let ImageAndCommand::Words(mut words) = args.image;
     // clap calls it a subcommand only if there is one.
     let command = words.split_off(words.len().min(1));
@@ -49,6 +42,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             read_only: args.read_only,
             tmpfs,
             binds,
+            network: args.network.as_deref().map(values::network).transpose()?,
             keep_id: args.userns.as_deref().map_or(Ok(false), values::keep_id)?,
             devices: args
                 .device
@@ -99,6 +93,7 @@ fn image_name(text: &str) -> Result<ImageName> {
 mod tests {
     use super::super::args::{Cli, Verb};
     use super::*;
+    use crate::error::Kind;
     use clap::Parser as _;
 
     fn parse(line: &[&str]) -> Result<RunRequest> {
@@ -135,7 +130,7 @@ mod tests {
     fn flags_become_the_request() {
         let line = "-it --rm -e A=1 --env=B=2 -w /w -u 1:2 --entrypoint= --read-only --tmpfs /t:size=1m \
                     --hostname old -h new --timeout 10s --dry-run --timings --name web --verify full \
-                    --network none --net=none --format json busybox true";
+                    --network none --net=host --format json busybox true";
         let got = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         let asked = &got.request;
         assert!(asked.tty && asked.interactive && asked.rm && asked.read_only);
@@ -148,6 +143,7 @@ mod tests {
         assert_eq!(asked.hostname.as_deref(), Some("new"));
         assert_eq!(asked.timeout, Some(std::time::Duration::from_secs(10)));
         assert_eq!(asked.verify, Some(VerifyMode::Full));
+        assert_eq!(asked.network, Some(crate::policy::Network::Host));
         assert_eq!(asked.command, ["true"]);
         assert!(got.dry_run && got.timings);
         assert_eq!(got.name.as_deref(), Some("web"));
@@ -157,7 +153,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         for (line, kind) in [
-            (&["--network", "host", "img"][..], Kind::Unsupported),
+            (&["--network", "bridge", "img"][..], Kind::Unsupported),
             (&["-e", "=x", "img"], Kind::Usage),
             (&["-w", "rel", "img"], Kind::Usage),
             (&["--timeout", "0", "img"], Kind::Usage),

@@ -1,6 +1,7 @@
 //! Values of flags: durations, sizes, names; mounts are in `mounts`. Pure.
 
 use crate::error::{Error, Kind, Result};
+use crate::policy::Network;
 use std::time::Duration;
 
 fn usage(what: String) -> Error {
@@ -152,6 +153,20 @@ pub fn keep_id(text: &str) -> Result<bool> {
         )
         .hint("--userns keep-id is; without it no id inside is you")),
     }
+}
+
+/// `--network`: `none` or `host`.
+pub fn network(text: &str) -> Result<Network> {
+    Network::of(text).ok_or_else(|| {
+        Error::new(
+            Kind::Unsupported,
+            format!("--network {text} is not built yet"),
+        )
+        .hint(
+            "--network none is the default: lo and nothing else; --network host asks for this \
+             machine's",
+        )
+    })
 }
 
 /// `--workdir`: docker wants it absolute; what it is inside the image is looked up there.

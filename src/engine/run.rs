@@ -7,8 +7,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
-    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Policy, Reason, Request, SubIds, Verdict,
-    admit, decide, keep_id, wanted_devices,
+    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason, Request, SubIds,
+    Verdict, admit, decide, keep_id, wanted_devices,
 };
 use crate::report::{self, Progress};
 use crate::sandbox::{self, Finding};
@@ -361,6 +361,10 @@ fn plan_of(
         disk,
         id_map,
         landlock_abi: host.landlock_abi,
+        resolv_conf: match grants.network.value {
+            Network::None => String::new(),
+            Network::Host => crate::host::resolv_conf(),
+        },
     };
     plan::build(grants, &ground)
 }

@@ -1,8 +1,8 @@
 //! The whole look at a machine: each property with what holds it, each problem with its cure.
 
 use super::files::read;
-use crate::policy::HostFacts;
 use crate::policy::property::{Holder, PROPERTIES, Strength};
+use crate::policy::{HostFacts, Network};
 use std::path::Path;
 
 /// How well a property is held.
@@ -291,7 +291,7 @@ fn checkup(host: &HostFacts, snapshot: &Snapshot) -> Checkup {
     let lines = PROPERTIES
         .iter()
         .map(|property| {
-            let mut holders = property.holders(host);
+            let mut holders = property.holders(host, Network::None);
             holders.sort_by_key(|holder| std::cmp::Reverse(holder.strength));
             let status = match holders.first().map(|holder| holder.strength) {
                 Some(Strength::Full) => Status::Held,
@@ -301,7 +301,7 @@ fn checkup(host: &HostFacts, snapshot: &Snapshot) -> Checkup {
             };
             let remedy = match status {
                 Status::Held => String::new(),
-                _ => property.remedy(host),
+                _ => property.remedy(host, Network::None),
             };
             Line {
                 id: property.id,

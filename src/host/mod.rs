@@ -79,6 +79,12 @@ pub fn facts(recorded: Option<(SubIds, SubIds)>) -> Result<HostFacts> {
     })
 }
 
+/// resolv.conf(5) of this machine, for a cell that has its network.
+pub fn resolv_conf() -> String {
+    let text = files::read(Path::new("/"), "/etc/resolv.conf");
+    text.unwrap_or_else(|| "# this machine has no resolv.conf\n".to_owned())
+}
+
 /// The caller's own hard limits, where there are any.
 fn hard_limits() -> Vec<(Which, u64)> {
     use rustix::process::{Resource, getrlimit};

@@ -7,7 +7,7 @@ use super::{
     seccomp,
 };
 use crate::error::Result;
-use crate::policy::{Granted, Grants, Origin, Which};
+use crate::policy::{Granted, Grants, Network, Origin, Which};
 use std::path::PathBuf;
 
 /// What a plan stands on, beside what was granted.
@@ -21,6 +21,8 @@ pub struct Ground {
     pub id_map: IdMap,
     /// This kernel's Landlock ABI.
     pub landlock_abi: u32,
+    /// What the host's resolv.conf(5) says; used where the network is the host's.
+    pub resolv_conf: String,
 }
 
 /// Files of /proc that tell of the host or act on it (THREATS.md, "Default profile").
@@ -60,6 +62,10 @@ const BYTES_PER_INODE: u64 = 16384;
 /// RLIMIT_NOFILE inside where no rule gives `nofile`.
 const OPEN_FILES: u64 = 65_536;
 
+/// The first line of a cell's resolv.conf where the network is the host's: what tells the probe that
+/// it was granted, and is not a hole.
+pub const HOST_NETWORK: &str = "# the network is the host's (--network host)";
+
 /// The plan of the default cell.
 pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     let mut steps = Vec::with_capacity(48);
@@ -82,7 +88,10 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     add(
         Supervisor,
         Step::Clone,
-        &Origin::Always("every namespace is the cell's own"),
+        &Origin::Always(match grants.network.value {
+            Network::None => "every namespace is the cell's own",
+            Network::Host => "every namespace but that of the network is the cell's own",
+        }),
     );
     add(
         Init,
@@ -145,9 +154,13 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     // Forked here, it works beside all the mounts below.
     add(Init, Step::StartVerifier, &grants.verify.origin);
 
-    // First, because pid 1 waits for it; the checks of a small image take less time than this.
-    add(Verifier, Step::MakeNetwork, &grants.network.origin);
-    add(Verifier, Step::LoopbackUp, &grants.network.origin);
+    // First, because pid 1 waits for it; the checks of a small image take less time than this. The
+    // host's network is its own user namespace's, and nothing of it is changed.
+    let own_network = grants.network.value == Network::None;
+    if own_network {
+        add(Verifier, Step::MakeNetwork, &grants.network.origin);
+        add(Verifier, Step::LoopbackUp, &grants.network.origin);
+    }
     let mode = grants.verify.value;
     add(Verifier, Step::CheckLayers { mode }, &grants.verify.origin);
 
@@ -237,7 +250,10 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     );
     let hosts = format!("127.0.0.1\tlocalhost {host}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     add(Init, file("/etc/hosts", hosts), &grants.hostname.origin);
-    let resolv = "# no network: no name server\n".to_owned();
+    let resolv = match grants.network.value {
+        Network::None => "# no network: no name server\n".to_owned(),
+        Network::Host => format!("{HOST_NETWORK}\n{}", ground.resolv_conf),
+    };
     add(
         Init,
         file("/etc/resolv.conf", resolv),
@@ -282,7 +298,9 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         Step::SetHostname { name: host.clone() },
         &grants.hostname.origin,
     );
-    add(Init, Step::JoinNetwork, &grants.network.origin);
+    if own_network {
+        add(Init, Step::JoinNetwork, &grants.network.origin);
+    }
     // After the last mount, because a Landlock domain refuses all of them; before the payload, so
     // that everything in the cell shares the one domain. Device ioctls only where terminals are.
     let abi = ground.landlock_abi;

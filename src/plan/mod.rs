@@ -13,7 +13,7 @@ pub mod tree;
 
 /// How layers are checked stands in plans too.
 pub use crate::policy::VerifyMode;
-pub use build::{Ground, build};
+pub use build::{Ground, HOST_NETWORK, build};
 pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
 pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};

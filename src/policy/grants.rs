@@ -70,6 +70,25 @@ pub enum VerifyMode {
 pub enum Network {
     /// A namespace of its own with lo and nothing else.
     None,
+    /// The host's.
+    Host,
+}
+
+impl Network {
+    /// As rules and flags spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Host => "host",
+        }
+    }
+
+    /// The network of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::None, Self::Host]
+            .into_iter()
+            .find(|network| network.name() == name)
+    }
 }
 
 /// Which ids a cell has (DESIGN.md, "Who the payload is").

@@ -5,6 +5,7 @@
 //! holder and tells where the best holder is a weak one; `doctor` prints the whole table.
 
 use super::facts::HostFacts;
+use super::grants::Network;
 
 /// How well a mechanism holds a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -39,16 +40,35 @@ pub struct Property {
 }
 
 impl Property {
-    /// What holds it on this machine; empty: nothing does.
-    pub fn holders(&self, host: &HostFacts) -> Vec<Holder> {
+    /// What holds it on this machine in a cell of that network; empty: nothing does.
+    pub fn holders(&self, host: &HostFacts, network: Network) -> Vec<Holder> {
         let mut holders = Vec::new();
-        (self.holders)(host, &mut holders);
+        match (network, self.id) {
+            // What was given up.
+            (Network::Host, "network") => {}
+            (Network::Host, "abstract-sockets") => {
+                landlock(&mut holders, host, 6, "Landlock scope");
+            }
+            (Network::Host, "leaks") => weak(
+                &mut holders,
+                "/proc/net tells the machine's interfaces, connections and paths of sockets",
+            ),
+            _ => (self.holders)(host, &mut holders),
+        }
         holders
     }
 
     /// What would hold it, or hold it better; empty where nothing is missing.
-    pub fn remedy(&self, host: &HostFacts) -> String {
-        (self.remedy)(host)
+    pub fn remedy(&self, host: &HostFacts, network: Network) -> String {
+        match (network, self.id) {
+            (Network::Host, "abstract-sockets") if host.landlock_abi < 6 => format!(
+                "leave --network host out, or use Linux 6.12 with Landlock, which has scopes for \
+                 them; this is {}.{}",
+                host.kernel.0, host.kernel.1
+            ),
+            (Network::Host, "network" | "leaks") => "leave --network host out".to_owned(),
+            _ => (self.remedy)(host),
+        }
     }
 }
 

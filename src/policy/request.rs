@@ -27,6 +27,8 @@ pub struct Request {
     pub binds: Vec<BindAsk>,
     /// `--userns keep-id`: as the caller, by the caller's own number.
     pub keep_id: bool,
+    /// `--network`; `None`: what the policy gives.
+    pub network: Option<super::Network>,
     /// `--device`.
     pub devices: Vec<DeviceAsk>,
     /// `--cap-add` and `--cap-drop`.
@@ -65,6 +67,7 @@ impl Request {
             tmpfs: Vec::new(),
             binds: Vec::new(),
             keep_id: false,
+            network: None,
             devices: Vec::new(),
             caps: CapsAsk::default(),
             seccomp: None,

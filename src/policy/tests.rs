@@ -12,6 +12,7 @@ mod facts;
 mod files;
 mod laws;
 mod mounts;
+mod network;
 mod trust;
 mod ulimits;
 mod userns;
@@ -416,7 +417,7 @@ fn a_needed_property_without_holder_is_a_refusal() {
         },
     );
     for property in property::PROPERTIES {
-        let holders = property.holders(&host());
+        let holders = property.holders(&host(), Network::None);
         assert!(
             !holders.is_empty() || property.id == "memory",
             "{}",

@@ -83,6 +83,23 @@ impl Findings {
         }
     }
 
+    /// As [`Findings::none_of`]; what was granted is a downgrade that `granted` names.
+    pub fn none_of_but(
+        &mut self,
+        check: &str,
+        tried: impl Into<String>,
+        leaks: &[String],
+        granted: Option<&str>,
+    ) {
+        match granted {
+            Some(granted) if !leaks.is_empty() => {
+                let detail = format!("{granted}: {}", shorten(leaks));
+                self.add(check, Verdict::Downgraded, detail);
+            }
+            _ => self.none_of(check, tried, leaks),
+        }
+    }
+
     /// Adds a line that is contained if `holds`, and else OPEN.
     pub fn holds(&mut self, check: &str, holds: bool, detail: impl Into<String>) {
         let verdict = if holds {

@@ -5,8 +5,6 @@ use super::finding::{Findings, Verdict, errno_name};
 use crate::error::Result;
 use crate::sys::probe_calls::{KEY_CALLS, socket, socketpair};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// Interfaces that some kernels make, down and without a way anywhere, in every new namespace.
@@ -66,9 +64,10 @@ const NOT_HERE: &[i32] = &[
 /// Everything of this group.
 pub fn look(t: Tester, f: &mut Findings) -> Result<()> {
     f.group("network");
-    interfaces(f);
-    ways_out(f);
-    unix_sockets(f);
+    let granted = granted();
+    interfaces(f, granted);
+    ways_out(f, granted);
+    unix_sockets(f, granted);
     families(t, f)?;
     let special = SPECIAL.iter().map(|(name, family, kind, protocol)| {
         (*name, || socket(*family, *kind, *protocol).map(|_| 0))
@@ -94,7 +93,14 @@ pub fn look(t: Tester, f: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-fn interfaces(f: &mut Findings) {
+/// What gives the host's network, if anything does: the launch says so in a file that is its own.
+pub fn granted() -> Option<&'static str> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let marked = text.lines().next() == Some(crate::plan::HOST_NETWORK);
+    marked.then_some("granted with --network host")
+}
+
+fn interfaces(f: &mut Findings, granted: Option<&str>) {
     let text = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
     let others: Vec<String> = text
         .lines()
@@ -103,7 +109,7 @@ fn interfaces(f: &mut Findings) {
         .map(|(name, _)| name.trim().to_owned())
         .filter(|name| !FALLBACK.contains(&name.as_str()))
         .collect();
-    f.none_of("interfaces other than lo", "none", &others);
+    f.none_of_but("interfaces other than lo", "none", &others, granted);
     let routes: Vec<String> = std::fs::read_to_string("/proc/self/net/route")
         .unwrap_or_default()
         .lines()
@@ -111,11 +117,11 @@ fn interfaces(f: &mut Findings) {
         .filter_map(|line| line.split_whitespace().next())
         .map(|name| format!("through {name}"))
         .collect();
-    f.none_of("routes", "none", &routes);
+    f.none_of_but("routes", "none", &routes, granted);
 }
 
 /// A connected UDP socket sends nothing, and needs a route.
-fn ways_out(f: &mut Findings) {
+fn ways_out(f: &mut Findings, granted: Option<&str>) {
     let reach = |from: &str, to: &str| UdpSocket::bind(from).and_then(|s| s.connect(to));
     let reached: Vec<String> = [
         ("0.0.0.0:0", "192.0.2.1:9"),
@@ -127,7 +133,7 @@ fn ways_out(f: &mut Findings) {
     .filter(|(from, to)| reach(from, to).is_ok())
     .map(|(_, to)| to.to_owned())
     .collect();
-    f.none_of("a way to any address", "4 tried", &reached);
+    f.none_of_but("a way to any address", "4 tried", &reached, granted);
     let answered: Vec<String> = PORTS
         .iter()
         .filter(|port| {
@@ -136,10 +142,11 @@ fn ways_out(f: &mut Findings) {
         })
         .map(|port| format!("127.0.0.1:{port}"))
         .collect();
-    f.none_of(
+    f.none_of_but(
         "services on the host's loopback",
         format!("{} ports tried", PORTS.len()),
         &answered,
+        granted,
     );
     let mut listed = Vec::new();
     for table in ["tcp", "tcp6", "udp", "udp6", "raw", "packet"] {
@@ -149,11 +156,16 @@ fn ways_out(f: &mut Findings) {
             listed.push(format!("{count} {table}"));
         }
     }
-    f.none_of("sockets of others in sight", "6 tables read", &listed);
+    f.none_of_but(
+        "sockets of others in sight",
+        "6 tables read",
+        &listed,
+        granted,
+    );
 }
 
 /// unix(7): names in the abstract space belong to the network namespace.
-fn unix_sockets(f: &mut Findings) {
+fn unix_sockets(f: &mut Findings, granted: Option<&str>) {
     let text = std::fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
     let mut named: Vec<String> = text
         .lines()
@@ -163,7 +175,7 @@ fn unix_sockets(f: &mut Findings) {
         .collect();
     named.sort();
     named.dedup();
-    f.none_of("local sockets of others in sight", "none", &named);
+    f.none_of_but("local sockets of others in sight", "none", &named, granted);
     let known = [
         "@/tmp/.X11-unix/X0",
         "@/tmp/.ICE-unix/1",
@@ -174,15 +186,25 @@ fn unix_sockets(f: &mut Findings) {
         .map(String::as_str)
         .filter(|name| name.starts_with('@'))
         .chain(known)
-        .filter(|name| {
-            // A datagram socket answers EPROTOTYPE: it is reached too.
-            std::os::unix::net::SocketAddr::from_abstract_name(&name.as_bytes()[1..])
-                .and_then(|address| UnixStream::connect_addr(&address))
-                .map_or_else(|e| e.raw_os_error() == Some(libc::EPROTOTYPE), |_| true)
-        })
+        .filter(|name| connects(&name.as_bytes()[1..]))
         .map(str::to_owned)
         .collect();
     f.none_of("abstract sockets outside", "3 names tried", &reached);
+}
+
+/// Whether a socket of any kind connects to an abstract name: the wrong kind is told apart before
+/// anybody asks whether it may.
+fn connects(name: &[u8]) -> bool {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    [SocketType::STREAM, SocketType::DGRAM, SocketType::SEQPACKET]
+        .into_iter()
+        .any(|kind| {
+            let socket =
+                rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
+            let address = SocketAddrUnix::new_abstract_name(name);
+            matches!((socket, address), (Ok(socket), Ok(address))
+            if rustix::net::connect(&socket, &address).is_ok())
+        })
 }
 
 /// Every family number but the four that a cell may use, with every type.

@@ -27,7 +27,10 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         } else {
             IdMapKind::Single
         }),
-        network: granted(Network::None),
+        network: granted(match row.name.starts_with("host network") {
+            true => Network::Host,
+            false => Network::None,
+        }),
         caps: granted(match row.program {
             "caps" => ["CHOWN", "SETGID", "SETUID"]
                 .map(|name| granted(name.to_owned()))
@@ -98,6 +101,7 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         disk: None,
         id_map,
         landlock_abi: landlock_abi(),
+        resolv_conf: String::new(),
     };
     let plan = build(&grants, &ground).unwrap();
     let steps = plan.steps().iter();

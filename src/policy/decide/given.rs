@@ -74,9 +74,11 @@ impl Judge<'_> {
                         });
                     }
                     Key::Network => {
-                        built(&["none"])?;
+                        built(&["none", "host"])?;
+                        // Less than none is not to be had, whoever denies it.
+                        let given = values.first().and_then(|name| Network::of(name));
                         network = Some(Granted {
-                            value: Network::None,
+                            value: given.unwrap_or(Network::None),
                             origin: at,
                         });
                     }

@@ -12,7 +12,9 @@ use crate::policy::command;
 use crate::policy::compose::Policy;
 use crate::policy::devices;
 use crate::policy::facts::{HostFacts, ImageFacts};
-use crate::policy::grants::{Downgrade, Granted, Grants, IdMapKind, Origin, Reason, Verdict};
+use crate::policy::grants::{
+    Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, Verdict,
+};
 use crate::policy::mounts;
 use crate::policy::parse::Key;
 use crate::policy::request::Request;
@@ -55,9 +57,10 @@ pub fn decide(
     judge.facts(image, &user);
     let ulimits = judge.ulimits(request);
     let limits = judge.limits(request, &ulimits)?;
-    judge.properties(request, limits.memory.is_some());
     let id_map = judge.id_map(request, &user);
     let given = judge.given()?;
+    let network = judge.network(request, given.network);
+    judge.properties(request, network.value, limits.memory.is_some());
     for (name, _) in &request.env {
         judge.ask(Key::Env, name, || format!("-e {}", words::shown(name)));
     }
@@ -95,7 +98,7 @@ pub fn decide(
     }
     Ok(Verdict::Allow(Box::new(Grants {
         id_map,
-        network: given.network,
+        network,
         caps,
         syscalls: given.syscalls,
         narrowed,
@@ -181,6 +184,20 @@ impl Judge<'_> {
         Granted {
             value: IdMapKind::Single,
             origin: Origin::Always("no subordinate ids are usable here"),
+        }
+    }
+
+    /// The network that is asked for, else the given one, which was asked for when it was given.
+    fn network(&mut self, request: &Request, given: Granted<Network>) -> Granted<Network> {
+        let Some(asked) = request.network else {
+            return given;
+        };
+        self.ask(Key::Network, asked.name(), || {
+            format!("--network {}", asked.name())
+        });
+        Granted {
+            value: asked,
+            origin: Origin::Flag("--network"),
         }
     }
 
