@@ -95,7 +95,7 @@ fn real(name: &ImageName) -> ImageName {
         ImageName::OciDir { path, .. }
         | ImageName::OciArchive { path, .. }
         | ImageName::DockerArchive { path, .. } => *path = real(path),
-        ImageName::Builtin(_) | ImageName::Registry(_) => {}
+        ImageName::Builtin(_) | ImageName::Tool(_) | ImageName::Registry(_) => {}
     }
     name
 }

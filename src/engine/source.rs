@@ -26,6 +26,7 @@ pub fn resolve(name: &ImageName, store: &Store, map: &IdMap) -> Result<SourceIma
             format!("no image is built in by the name {builtin:?}"),
         )
         .hint("builtin:probe is the only one")),
+        ImageName::Tool(_) => Err(Error::new(Kind::Usage, "a program is no image")),
         ImageName::OciDir { .. } => Source::open(name)?.image(&platform),
         ImageName::OciArchive { path, .. } | ImageName::DockerArchive { path, .. } => {
             let archive = Source::open_archive(path)?;

@@ -35,6 +35,8 @@ pub enum ImageName {
         path: String,
         reference: Option<Reference>,
     },
+    /// `tool:PATH`: no image, but a program of the host as rules name it; never parsed.
+    Tool(String),
     /// A registry's image, fully qualified.
     Registry(Reference),
 }
@@ -91,6 +93,8 @@ impl ImageName {
         };
         match prefix {
             "builtin" => builtin(text, rest),
+            "tool" if rest.starts_with('/') => Err(usage(text, "is a program, and no image")
+                .hint(format!("lazaret tool -- {}", quoted(rest)))),
             "oci" => oci_dir(text, rest),
             "oci-archive" => {
                 let (path, tag) = path_and_tag(text, rest)?;
@@ -223,6 +227,7 @@ impl fmt::Display for ImageName {
                     None => Ok(()),
                 }
             }
+            Self::Tool(path) => write!(f, "tool:{path}"),
             Self::Registry(reference) => reference.fmt(f),
         }
     }

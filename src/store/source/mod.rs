@@ -168,7 +168,7 @@ impl Source {
                 let members = scan_archive(&file).map_err(|e| e.context(quoted(path)))?;
                 Self::archive(name, file, members).map_err(|e| e.context(quoted(path)))
             }
-            ImageName::Builtin(_) | ImageName::Registry(_) => Err(Error::new(
+            ImageName::Builtin(_) | ImageName::Tool(_) | ImageName::Registry(_) => Err(Error::new(
                 Kind::Unsupported,
                 format!("{name} is not an image on disk"),
             )),
