@@ -56,6 +56,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,
             ulimits: limits::ulimits(&args.ulimit)?,
             rm: args.rm,
+            tool: None,
             tty: args.tty,
             interactive: args.interactive,
             verify: args.verify.map(|mode| match mode {

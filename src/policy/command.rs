@@ -4,6 +4,7 @@
 use super::facts::ImageFacts;
 use super::grants::{Granted, Origin};
 use super::request::Request;
+use super::tool::TOOL_HOME;
 use super::words;
 use crate::error::{Error, Kind, Result};
 
@@ -72,6 +73,7 @@ pub(super) fn env(
         let value = match name.as_str() {
             "PATH" => PATH,
             // Whose home it is, is looked up inside, when the payload becomes that user.
+            "HOME" if request.tool.is_some() => TOOL_HOME,
             "HOME" => match user(request, image)?.value.split(':').next() {
                 Some("" | "0" | "root") => "/root",
                 _ => continue,
@@ -123,8 +125,14 @@ fn set(
 
 /// `-w`, else the image's, else `/`.
 pub(super) fn workdir(request: &Request, image: &ImageFacts) -> Result<Granted<String>> {
-    let (value, origin) = match (&request.workdir, image.config.working_dir.as_str()) {
-        (Some(flag), _) => (flag.as_str(), Origin::Flag("-w")),
+    let tool = request.tool.as_ref().map(|tool| tool.cwd.as_str());
+    let own = image.config.working_dir.as_str();
+    let (value, origin) = match (request.workdir.as_deref().or(tool), own) {
+        (Some(cwd), _) if request.workdir.is_none() => {
+            let why = "relative arguments mean the same";
+            (cwd, Origin::Always(why))
+        }
+        (Some(flag), _) => (flag, Origin::Flag("-w")),
         (None, "") => ("/", Origin::Always("a folder to start in")),
         (None, own) => (own, Origin::Image("config.WorkingDir")),
     };

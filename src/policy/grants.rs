@@ -1,6 +1,7 @@
 //! The answer: grants with their origins, or reasons.
 
 use super::ulimits::Ulimit;
+use crate::image::Digest;
 use crate::plan::seccomp::Profile;
 use std::fmt;
 use std::time::Duration;
@@ -160,6 +161,17 @@ pub struct Downgrade {
     pub hint: String,
 }
 
+/// What a cell without an image stands on, beside its binds.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ToolRoot {
+    /// Links of the root: path and target.
+    pub links: Vec<(String, String)>,
+    /// The path that is executed.
+    pub program: String,
+    /// Which bind is the program, and what it must be: a copy of it is hashed and executed.
+    pub sha256: Option<(usize, Digest)>,
+}
+
 /// Everything a cell is given. Made only by `decide`.
 #[derive(Debug, Clone)]
 pub struct Grants {
@@ -202,6 +214,8 @@ pub struct Grants {
     pub pids: Granted<u64>,
     /// Other limits of a process, each at most once.
     pub ulimits: Vec<Granted<Ulimit>>,
+    /// A cell without an image.
+    pub tool: Option<Granted<ToolRoot>>,
     /// Wall time.
     pub timeout: Option<Granted<Duration>>,
     /// How layers are checked.

@@ -2,7 +2,7 @@
 
 use super::compose::{Level, Sources, Wanted, Whose};
 use super::parse::{self, Day, Parsed, PolicyFile, Problem};
-use super::shipped::{self, NEVER};
+use super::shipped::{self, NEVER, TOOL};
 use super::words;
 use crate::error::{Error, Kind, Result};
 
@@ -42,6 +42,12 @@ pub(super) fn level(
             Some(shipped) if shipped.name == NEVER.name && !narrows(whose) => {
                 return Err(no_profile(&said_by, &base)
                     .hint("never is a ceiling and gives nothing: extends = \"strict\""));
+            }
+            Some(shipped) if shipped.name == "strict" => {
+                let mut rules = shipped.rules()?;
+                // It speaks of tools alone, whom `strict` says nothing of.
+                rules.extend(TOOL.rules()?);
+                rules
             }
             Some(shipped) => shipped.rules()?,
             None if whose == Whose::Project => {

@@ -29,6 +29,7 @@ mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tool;
 mod tree;
 mod trust;
 mod ulimits;
@@ -46,15 +47,17 @@ pub use explain::{Answered, Ear, Heard, Said};
 pub use levels::problems;
 pub use lint::Idle;
 pub use parse::{MAX_FILE, PolicyFile, Problem};
+pub use pattern::matches;
 
 pub use facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
 pub use grants::{
     BindMount, DeviceMount, Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason,
-    TmpfsMount, Verdict, VerifyMode,
+    TmpfsMount, ToolRoot, Verdict, VerifyMode,
 };
-pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, TmpfsAsk};
+pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, TmpfsAsk, ToolAsk};
 pub use shipped::profile_text;
 pub use table::{Case, Outcome, Table};
+pub use tool::{CWD, PROGRAM, ROOT, TOOL_HOME, trusted, wanted_etc};
 pub use tree::{FactsWanted, Found, FoundPath, TreeFacts};
 pub use trust::Seen;
 pub use ulimits::{Ulimit, Which};

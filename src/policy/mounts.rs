@@ -13,6 +13,7 @@ use super::parse::Key;
 use super::pattern::{matches, matches_below};
 use super::request::{BindAsk, Request};
 use super::subject::Subject;
+use super::tool;
 use super::words;
 use crate::error::{Error, Kind, Result};
 use std::cell::Cell;
@@ -229,7 +230,17 @@ pub(super) fn binds(
             );
             Error::new(Kind::Usage, cause)
         })?;
-        let asked = written(ask);
+        if let Some(tool) = &request.tool
+            && !tool.etc.contains(&number)
+            && target != source.path
+        {
+            let cause = format!("{} was moved while it was looked at", words::shown(&target));
+            return Err(Error::new(Kind::Io, cause));
+        }
+        let asked = match request.tool {
+            None => written(ask),
+            Some(_) => format!("{} {}", ask.flag, words::shown(&ask.source)),
+        };
         let mut refuse = |reason: Reason| {
             reasons.push(Reason {
                 asked: asked.clone(),
@@ -242,23 +253,47 @@ pub(super) fn binds(
             outside: &host.outside,
         };
         let impossible = unfit(source).or_else(|| shows_own(&place));
-        let origin = match (place.ask(policy, subject), impossible) {
+        let answer = match &request.tool {
+            // Trust is what lets the program's own file in; a refusal is told where it is asked.
+            Some(tool) if tool.bind == Some(number) => {
+                let pinned = tool.sha256.is_some();
+                Ok(tool::trusted(policy, &request.image, pinned).ok())
+            }
+            Some(tool) if tool.etc.contains(&number) && ask.read_only => {
+                match source.path.strip_prefix("/etc/") {
+                    Some(name) => tool::etc(policy, subject, name).map_err(|why| (why, false)),
+                    None => place.ask(policy, subject),
+                }
+            }
+            _ => place.ask(policy, subject),
+        };
+        let origin = match (answer, impossible) {
             (Ok(origin), None) => origin,
             (Err((reason, below)), impossible)
                 if impossible.as_ref().is_none_or(|other| {
                     reason.cure.is_empty() && (!below || other.cure.is_empty())
                 }) =>
             {
-                refuse(cured(reason, below, &place, ask, policy, subject));
+                refuse(match request.tool {
+                    None => cured(reason, below, &place, ask, policy, subject),
+                    Some(_) => tool::cured(reason, below, ask),
+                });
                 None
             }
             // What no rule changes comes first: a cure that ends at the next refusal is none.
             (_, reason) => {
-                reason.into_iter().for_each(&mut refuse);
+                let reason = reason.into_iter().map(|reason| match request.tool {
+                    None => reason,
+                    Some(_) => tool::cured(reason, false, ask),
+                });
+                reason.for_each(&mut refuse);
                 None
             }
         };
-        if let Err(reason) = policy.ask(subject, Key::Targets, &target) {
+        // A tool's mounts are at their own places: one refusal says it.
+        if (request.tool.is_none() || origin.is_some())
+            && let Err(reason) = policy.ask(subject, Key::Targets, &target)
+        {
             refuse(reason);
         }
         mounts.push(Granted {
@@ -434,11 +469,14 @@ fn shows_own(place: &Place<'_>) -> Option<Reason> {
 
 /// What a person should know of the granted binds before the command runs: files that no id inside
 /// may read or write, and whose the new ones will be. Nothing where the ids inside are the caller's.
-pub(super) fn strangers(mounts: &[Granted<BindMount>], host: &HostFacts) -> Vec<String> {
+pub(super) fn strangers(
+    mounts: &[Granted<BindMount>],
+    host: &HostFacts,
+    cure: &str,
+) -> Vec<String> {
     let Some((uids, gids)) = host.subids else {
         return Vec::new();
     };
-    const CURE: &str = "--userns keep-id would run as you";
     let told = |mount: &Granted<BindMount>| {
         let source = host.outside.sources.get(mount.value.number)?;
         let owned = uids.holds(source.uid) || gids.holds(source.gid);
@@ -449,7 +487,7 @@ pub(super) fn strangers(mounts: &[Granted<BindMount>], host: &HostFacts) -> Vec<
         if others & needed != needed {
             return Some(format!(
                 "{target} cannot be read inside: it is closed to others, which all ids inside \
-                 are; {CURE}, chmod o+rX would open it"
+                 are; {cure}, chmod o+rX would open it"
             ));
         }
         if mount.value.read_only {
@@ -458,13 +496,13 @@ pub(super) fn strangers(mounts: &[Granted<BindMount>], host: &HostFacts) -> Vec<
         if others & 2 == 0 {
             return Some(format!(
                 "{target} cannot be written inside: others may not, which all ids inside are; \
-                 {CURE}, chmod o+w would open it"
+                 {cure}, chmod o+w would open it"
             ));
         }
         folder.then(|| {
             format!(
                 "files made in {target} will belong to subordinate ids and not be yours to \
-                 change; {CURE}"
+                 change; {cure}"
             )
         })
     };

@@ -1,6 +1,6 @@
 //! What the command line asks for: data, made by `cli`, never looked at by `sandbox`.
 
-use crate::image::ImageName;
+use crate::image::{Digest, ImageName};
 use crate::plan::seccomp::JsonProfile;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Request {
     pub ulimits: Vec<super::Ulimit>,
     /// `--rm`: the writable layer lives in memory and goes with the run.
     pub rm: bool,
+    /// A cell without an image: what it stands on.
+    pub tool: Option<ToolAsk>,
     /// `-t`.
     pub tty: bool,
     /// `-i`.
@@ -76,6 +78,7 @@ impl Request {
             pids_limit: None,
             ulimits: Vec::new(),
             rm: false,
+            tool: None,
             tty: false,
             interactive: false,
             verify: None,
@@ -94,6 +97,24 @@ pub struct CapsAsk {
     pub drop: Vec<String>,
     /// `--cap-drop ALL`: what is given goes, what is added stays.
     pub drop_all: bool,
+}
+
+/// `tool`: a program of the host in a cell without an image. `Request::image` is its name for rules;
+/// its root, the current folder and itself are among `Request::binds`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolAsk {
+    /// The absolute path inside that is executed.
+    pub program: String,
+    /// Links of the root, as the host has them: `("/bin", "usr/bin")`.
+    pub links: Vec<(String, String)>,
+    /// Which of the binds are names below /etc.
+    pub etc: std::ops::Range<usize>,
+    /// Which of the binds is the program's own file, where it is mounted alone.
+    pub bind: Option<usize>,
+    /// `--sha256`: what that file must be.
+    pub sha256: Option<Digest>,
+    /// The current folder: where it starts, at the same path.
+    pub cwd: String,
 }
 
 /// A folder or file of the host, as asked for.

@@ -36,9 +36,11 @@ macro_rules! shipped {
 }
 
 pub(super) const NEVER: Shipped = shipped!("never");
+/// About programs of the host alone: what extends `strict` has it too.
+pub(super) const TOOL: Shipped = shipped!("tool");
 
 /// All of them.
-pub(super) const ALL: [Shipped; 3] = [shipped!("strict"), shipped!("compat"), NEVER];
+pub(super) const ALL: [Shipped; 4] = [shipped!("strict"), shipped!("compat"), TOOL, NEVER];
 
 /// The one of a name.
 pub(super) fn named(name: &str) -> Option<&'static Shipped> {

@@ -13,6 +13,7 @@ mod files;
 mod laws;
 mod mounts;
 mod network;
+mod tool;
 mod trust;
 mod ulimits;
 mod userns;

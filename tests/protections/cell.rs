@@ -67,6 +67,7 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         host_devices: Vec::new(),
         pids: granted(512),
         ulimits: Vec::new(),
+        tool: None,
         timeout: None,
         verify: granted(VerifyMode::Stat),
         tty: false,

@@ -33,7 +33,8 @@ impl Judge<'_> {
                 let mut values = values.clone();
                 values.retain(|value| {
                     // The host's are asked for when they are looked at.
-                    (*key == Key::Devices && devices::own(value).is_none())
+                    *key == Key::Etc
+                        || (*key == Key::Devices && devices::own(value).is_none())
                         || self.is_given(rule, *key, value, &at)
                 });
                 let values = &values;
@@ -86,7 +87,7 @@ impl Judge<'_> {
                         env.retain(|(name, _)| !values.contains(name));
                         env.extend(values.iter().map(|name| (name.clone(), at.clone())));
                     }
-                    Key::Mounts | Key::Targets | Key::Userns => {}
+                    Key::Mounts | Key::Targets | Key::Userns | Key::Etc => {}
                 }
             }
         }

@@ -13,12 +13,13 @@ use crate::policy::compose::Policy;
 use crate::policy::devices;
 use crate::policy::facts::{HostFacts, ImageFacts};
 use crate::policy::grants::{
-    Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, Verdict,
+    Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason, ToolRoot, Verdict,
 };
 use crate::policy::mounts;
 use crate::policy::parse::Key;
 use crate::policy::request::Request;
 use crate::policy::subject::Subject;
+use crate::policy::tool;
 use crate::policy::userns;
 use crate::policy::words;
 
@@ -72,10 +73,15 @@ pub fn decide(
     let caps = judge.caps(request, given.caps, &user, id_map.value, &mut notes);
     let narrowed = narrowed(request, &given.syscalls, &caps, host, &mut notes)?;
     if !request.keep_id {
-        notes.extend(mounts::strangers(&binds, host));
+        let cure = match request.tool {
+            None => "--userns keep-id would run as you",
+            Some(_) => "a user with subordinate ids runs tools as itself",
+        };
+        notes.extend(mounts::strangers(&binds, host, cure));
     }
     notes.extend(devices::strangers(&host_devices, host));
     let verify = judge.verify(request);
+    let tool = judge.tool(request);
     let env = command::env(request, image, &given.env)?;
     let argv = command::argv(request, image)?;
     let workdir = command::workdir(request, image)?;
@@ -113,7 +119,14 @@ pub fn decide(
             "--read-only",
             "a root that can be written",
         ),
-        ephemeral: flag(request.rm, "--rm", "what is written is kept until rm"),
+        ephemeral: match &tool {
+            None => flag(request.rm, "--rm", "what is written is kept until rm"),
+            Some(_) => Granted {
+                value: true,
+                origin: Origin::Always("a tool leaves nothing but what --rw names"),
+            },
+        },
+        tool,
         tmp: limits.tmp,
         tmpfs,
         binds,
@@ -138,6 +151,17 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    fn tool(&mut self, request: &Request) -> Option<Granted<ToolRoot>> {
+        let ask = request.tool.as_ref()?;
+        match tool::trusted(self.policy, &request.image, ask.sha256.is_some()) {
+            Ok(origin) => Some(tool::root(ask, origin)),
+            Err(reason) => {
+                self.reasons.push(reason);
+                None
+            }
+        }
+    }
+
     fn id_map(&mut self, request: &Request, user: &Granted<String>) -> Granted<IdMapKind> {
         if request.keep_id {
             let origin = match userns::keep_id(self.policy, &request.image, self.host) {
@@ -149,10 +173,19 @@ impl Judge<'_> {
             };
             self.downgrades.push(Downgrade {
                 property: "no process inside is the caller".to_owned(),
-                instead: "--userns keep-id: quotas are shared, and so is what only the caller may \
-                          read, should a path ever leak"
-                    .to_owned(),
-                hint: "leave --userns keep-id out".to_owned(),
+                instead: format!(
+                    "{}: quotas are shared, and so is what only the caller may read, should a \
+                     path ever leak",
+                    match request.tool {
+                        None => "--userns keep-id",
+                        Some(_) => "a tool runs as you",
+                    }
+                ),
+                hint: match request.tool {
+                    None => "leave --userns keep-id out",
+                    Some(_) => "a rule that denies it userns = [\"keep-id\"] has it run as nobody",
+                }
+                .to_owned(),
             });
             return Granted {
                 value: IdMapKind::Keep,

@@ -87,10 +87,11 @@ pub(super) enum Key {
     Targets,
     Env,
     Userns,
+    Etc,
 }
 
 impl Key {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Caps,
         Self::Syscalls,
         Self::Devices,
@@ -99,6 +100,7 @@ impl Key {
         Self::Targets,
         Self::Env,
         Self::Userns,
+        Self::Etc,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -111,6 +113,7 @@ impl Key {
             Self::Targets => "targets",
             Self::Env => "env",
             Self::Userns => "userns",
+            Self::Etc => "etc",
         }
     }
 }

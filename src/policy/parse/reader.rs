@@ -238,7 +238,9 @@ impl<'a> Reader<'a> {
     fn image(&mut self, span: &Range<usize>, pattern: String) -> String {
         let first = pattern.split('/').next().unwrap_or_default();
         let transport = pattern.split_once(':').map(|(word, _)| word);
-        if pattern.starts_with('*') || transport.is_some_and(is_transport) {
+        // Programs of this machine, which are no images; `tool:5000/x` is a registry.
+        let tool = pattern.starts_with("tool:/") || pattern.starts_with("tool:*");
+        if pattern.starts_with('*') || tool || transport.is_some_and(is_transport) {
             return pattern;
         }
         if !pattern.contains('*') {

@@ -7,7 +7,7 @@ use crate::policy::caps::NAMES as CAPABILITIES;
 use crate::policy::grants::VerifyMode;
 use crate::policy::limit::{Limit, Unit};
 use crate::policy::require::{self, Facts, NoneWord};
-use crate::policy::{mounts, words};
+use crate::policy::{mounts, tool, words};
 use std::ops::Range;
 use std::rc::Rc;
 use toml::de::{DeTable, DeValue};
@@ -26,6 +26,7 @@ const GIVE: &[Key] = &[
     Key::Devices,
     Key::Network,
     Key::Env,
+    Key::Etc,
 ];
 const ALLOW: &[Key] = &[
     Key::Caps,
@@ -35,6 +36,7 @@ const ALLOW: &[Key] = &[
     Key::Mounts,
     Key::Env,
     Key::Userns,
+    Key::Etc,
 ];
 const DENY: &[Key] = &[
     Key::Caps,
@@ -45,6 +47,7 @@ const DENY: &[Key] = &[
     Key::Targets,
     Key::Env,
     Key::Userns,
+    Key::Etc,
 ];
 
 const FACTS: [&str; 13] = [
@@ -472,7 +475,8 @@ fn ungiven(key: Key, value: &str) -> Option<(String, String)> {
             "PATH, HOME, TERM and LANG can be given; allow others, and ask with -e".to_owned(),
         ));
     }
-    value.contains('*').then(|| {
+    // Of /etc there is what there is: versions are in names.
+    (key != Key::Etc && value.contains('*')).then(|| {
         (
             format!("give {} {written} names nothing", key.name()),
             "what is given is named; a pattern can be allowed, and asked for".to_owned(),
@@ -511,6 +515,10 @@ fn mistaken(key: Key, value: &str) -> Option<(String, String)> {
         Key::Targets if !mounts::is_target(value) => Some((
             format!("targets = {written} is no path"),
             "a path inside begins with / or **".to_owned(),
+        )),
+        Key::Etc if !tool::is_name(value) => Some((
+            format!("etc = {written} is no name"),
+            "names are below /etc: etc = [\"ssl/certs\", \"java-*\"]".to_owned(),
         )),
         Key::Env if value.is_empty() || value.contains(['=', '\0']) => Some((
             format!("env = {written} is no variable's name"),
