@@ -1,6 +1,7 @@
 //! The default cell: grants and ground -> plan. The order of the steps is the security argument;
 //! each group says why it stands where it stands.
 
+use super::tool;
 use super::{
     Actor, Bind, Capability, HostBind, HostDevice, IdMap, LandlockRule, Lower, Masks, Plan,
     Planned, Resource, Rlimit, Securebits, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable,
@@ -109,11 +110,14 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         &grants.id_map.origin,
     );
     // The layer folders lie below the caller's home, where container root may not go.
-    add(
-        Init,
-        Step::OpenLayers,
-        &Origin::Always("layers are named by descriptor"),
-    );
+    if grants.tool.is_none() {
+        add(
+            Init,
+            Step::OpenLayers,
+            &Origin::Always("layers are named by descriptor"),
+        );
+    }
+    let hashed = tool::hashed(grants).map(|(number, _)| number);
     // The same holds for folders of the caller's.
     let binds = grants.binds.iter();
     let binds = binds.map(|b| (&b.value.source, b.value.number, &b.origin));
@@ -121,7 +125,8 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     let devices = devices.map(|d| (&d.value.source, d.value.number, &d.origin));
     for (path, number, origin) in binds.chain(devices) {
         let path = path.clone();
-        add(Init, Step::OpenSource { path, number }, origin);
+        let read = hashed == Some(number);
+        add(Init, Step::OpenSource { path, number, read }, origin);
     }
     add(
         Init,
@@ -161,8 +166,10 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         add(Verifier, Step::MakeNetwork, &grants.network.origin);
         add(Verifier, Step::LoopbackUp, &grants.network.origin);
     }
-    let mode = grants.verify.value;
-    add(Verifier, Step::CheckLayers { mode }, &grants.verify.origin);
+    if grants.tool.is_none() {
+        let mode = grants.verify.value;
+        add(Verifier, Step::CheckLayers { mode }, &grants.verify.origin);
+    }
 
     add(
         Init,
@@ -237,6 +244,10 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         &Origin::Always("no host kernel file is reachable"),
     );
 
+    for (step, origin) in tool::skeleton(grants) {
+        add(Init, step, &origin);
+    }
+
     // Files are written while the root still is writable, links followed inside it only.
     let host = &grants.hostname.value;
     let file = |path: &str, content: String| Step::WriteFile {
@@ -262,6 +273,7 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     let user = user_spec(&grants.user.value);
     if let Ok(number) = user.user.parse::<u32>()
         && number != 0
+        && grants.tool.is_none()
     {
         let line = format!("{number}:x:{number}:0::/:/bin/sh");
         add(
@@ -416,10 +428,16 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     };
     let env = grants.env.iter().map(variable).collect();
     let execute = Step::Execute {
+        path: grants.tool.as_ref().map(|tool| tool.value.program.clone()),
         argv: grants.argv.value.clone(),
         env,
     };
-    add(Payload, execute, &grants.argv.origin);
+    let named = tool::origin(grants);
+    add(
+        Payload,
+        execute,
+        named.as_ref().unwrap_or(&grants.argv.origin),
+    );
     let timeout = grants.timeout.as_ref().map(|t| t.value);
     let supervise_origin = grants
         .timeout
@@ -499,6 +517,10 @@ fn mounts(grants: &Grants) -> Vec<(Step, &Origin)> {
         mounts.push((&value.path, tmpfs, origin));
     }
     for Granted { value, origin } in &grants.binds {
+        if let Some(program) = tool::copy(grants, value) {
+            mounts.push((&value.target, Step::MountProgram(program), origin));
+            continue;
+        }
         let bind = Step::MountBind(HostBind {
             source: value.source.clone(),
             number: value.number,

@@ -9,6 +9,7 @@ mod merged;
 mod mounts;
 pub mod seccomp;
 mod step;
+mod tool;
 pub mod tree;
 
 /// How layers are checked stands in plans too.
@@ -16,7 +17,7 @@ pub use crate::policy::VerifyMode;
 pub use build::{Ground, HOST_NETWORK, build};
 pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
 pub use merged::{merged, tree_facts};
-pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
+pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, ProgramCopy, Shared, Tmpfs, Upper};
 pub use step::{
     Actor, Capability, LandlockRule, Plan, Planned, Resource, Rlimit, Securebits, Stdio, Step,
     UserSpec, Variable,

@@ -1,5 +1,6 @@
 //! What is mounted in a cell, as data.
 
+use crate::image::Digest;
 use std::path::PathBuf;
 
 /// A layer that stands below the root, uppermost first in a plan.
@@ -99,6 +100,20 @@ pub struct HostBind {
     pub no_dev: bool,
     /// Nothing in it may be executed.
     pub no_exec: bool,
+}
+
+/// A program of the host as a copy in memory that was hashed while it was made: nobody outside
+/// writes into what is executed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ProgramCopy {
+    /// Its path outside, which was opened under this number.
+    pub source: String,
+    /// The number of its [`Step::OpenSource`], which opens it for reading.
+    pub number: usize,
+    /// Absolute path inside.
+    pub path: String,
+    /// The sha256 that it must have.
+    pub sha256: Digest,
 }
 
 /// A device node of the host, checked to be that very device.

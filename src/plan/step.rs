@@ -1,7 +1,7 @@
 //! Steps, in the order in which they happen, each with the process that takes it.
 
 use super::ids::IdMap;
-use super::mounts::{Bind, HostBind, HostDevice, Lower, Masks, Shared, Tmpfs, Upper};
+use super::mounts::{Bind, HostBind, HostDevice, Lower, Masks, ProgramCopy, Shared, Tmpfs, Upper};
 use super::seccomp;
 use crate::policy::{Origin, VerifyMode};
 use std::fmt;
@@ -158,8 +158,13 @@ pub enum Step {
     OpenLayers,
     /// Open a folder or file of the host while this process is still the caller to the file system.
     /// It must be the very one that the supervisor holds open and the policy decided on: the mount
-    /// namespace is a copy, whose mounts only a descriptor of its own can name.
-    OpenSource { path: String, number: usize },
+    /// namespace is a copy, whose mounts only a descriptor of its own can name. `read`: its bytes are
+    /// wanted as well.
+    OpenSource {
+        path: String,
+        number: usize,
+        read: bool,
+    },
     /// Become uid 0 and gid 0 inside, with no supplementary group where the map allows setgroups.
     BecomeContainerRoot { clear_groups: bool },
     /// Not dumpable: nobody inside may trace pid 1 or read its memory. After the map, because
@@ -175,7 +180,7 @@ pub enum Step {
     PrivateMounts,
     /// One tmpfs for everything of the cell that is in memory, so that one bound holds for it.
     MountMemory { size: u64, inodes: u64 },
-    /// The root: layers below, writes above.
+    /// The root: layers below, writes above. Without layers, an empty folder of the tmpfs.
     MountRoot { lowers: Vec<Lower>, upper: Upper },
     /// A small /dev: these nodes, a private devpts, links to the standard streams.
     MountDev {
@@ -190,6 +195,16 @@ pub enum Step {
     MountTmpfs(Tmpfs),
     /// A folder or file of the host.
     MountBind(HostBind),
+    /// A program of the host, copied and hashed.
+    MountProgram(ProgramCopy),
+    /// A folder of the root; `owner`: user and group inside.
+    MakeFolder {
+        path: String,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    /// A symbolic link of the root.
+    MakeLink { path: String, target: String },
     /// A fresh /proc of this pid namespace, with what leaks or acts on the host hidden.
     MountProc(Masks),
     /// A file that every container has.
@@ -246,8 +261,9 @@ pub enum Step {
     WaitForGo,
     /// System calls: last, so that nothing of the launch must be allowed.
     Seccomp(seccomp::Profile),
-    /// The command.
+    /// The command; `path`: what is executed, where it is not looked up inside by `argv`.
     Execute {
+        path: Option<String>,
         argv: Vec<String>,
         env: Vec<Variable>,
     },
@@ -314,6 +330,9 @@ impl Step {
             Self::MountDevice(_) => "  mount a device",
             Self::MountTmpfs(_) => "  mount a tmpfs",
             Self::MountBind(_) => "  mount a bind",
+            Self::MountProgram(_) => "  mount the program",
+            Self::MakeFolder { .. } => "  make a folder",
+            Self::MakeLink { .. } => "  make a link",
             Self::MountProc(_) => "  mount /proc",
             Self::WriteFile { .. } => "  write a file",
             Self::NameUser { .. } => "  name the user",
@@ -439,6 +458,9 @@ impl fmt::Display for Step {
                 s.mode,
                 if s.read_only { ", read-only" } else { "" }
             ),
+            Self::MountRoot { lowers, .. } if lowers.is_empty() => {
+                f.write_str("mount / empty, in memory")
+            }
             Self::MountRoot { lowers, upper } => {
                 write!(f, "mount / of {} layers, writes ", lowers.len())?;
                 match upper {
@@ -476,6 +498,16 @@ impl fmt::Display for Step {
                 if b.no_dev { ", nodev" } else { "" },
                 if b.no_exec { ", noexec" } else { "" }
             ),
+            Self::MountProgram(p) => write!(
+                f,
+                "copy {:?} of the host into memory, refuse it unless it is {}, mount the copy on \
+                 {:?}: read-only, nosuid, nodev",
+                p.source, p.sha256, p.path
+            ),
+            Self::MakeFolder { path, mode, .. } => {
+                write!(f, "make the folder {path:?}, empty, mode {mode:o}")
+            }
+            Self::MakeLink { path, target } => write!(f, "link {path:?} to {target:?}"),
             Self::MountProc(m) => write!(
                 f,
                 "mount /proc; hide {} {}; read-only {}",
@@ -543,6 +575,11 @@ impl fmt::Display for Step {
             Self::CloseFiles => f.write_str("close every fd but 0, 1 and 2"),
             Self::WaitForGo => f.write_str("wait until layers are checked and pid 1 is confined"),
             Self::Seccomp(profile) => write!(f, "system calls: {profile}"),
+            Self::Execute {
+                path: Some(path),
+                argv,
+                ..
+            } => write!(f, "execute {path:?} as {argv:?} with these variables"),
             Self::Execute { argv, .. } => write!(f, "execute {argv:?} with these variables"),
             Self::Supervise {
                 timeout: Some(limit),

@@ -95,6 +95,7 @@ mod tests {
             step(
                 Actor::Payload,
                 Step::Execute {
+                    path: None,
                     argv: vec!["sh".to_owned()],
                     env: vec![
                         Variable {

@@ -11,9 +11,11 @@
 //! the root itself, on what lazaret mounted (/proc, /dev, /sys), and on another mount's place
 //! nothing is mounted.
 
-use super::mounts::{IN_ROOT, attach, clone_mount, folder, new_tmpfs, open_below, relative};
+use super::mounts::{
+    IN_ROOT, attach, clone_mount, folder, new_tmpfs, open_below, relative, write_all,
+};
 use super::wire::{At, Fault};
-use crate::plan::{HostBind, HostDevice, Tmpfs};
+use crate::plan::{HostBind, HostDevice, ProgramCopy, Tmpfs};
 use crate::sys::{MountAttr, mount_setattr};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, fstat, major,
@@ -21,14 +23,15 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sha2::{Digest, Sha256};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 type Done<T = ()> = Result<T, Fault>;
 
 /// What a person is told as it is, without the errno's words.
 pub const PLAIN: &[&str] = &[
     NO_DEVICE, HIDES, SWAPPED, GONE, CLOSED, LINKED, DANGLING, TAKEN, OURS, ABSENT, NO_FOLDER,
-    NO_FILE,
+    NO_FILE, NOT_IT, SHUT,
 ];
 const NO_DEVICE: &str = "it is not the device of that name";
 const HIDES: &str = "the image's links put it over another mount";
@@ -41,6 +44,8 @@ const TAKEN: &str = "the image's links lead it to / or onto another mount";
 const OURS: &str = "the image's links lead it to a place that is the cell's own";
 const ABSENT: &str = "the mount above has no such place, and nothing is made in it";
 const NO_FOLDER: &str = "the place inside is no folder";
+const SHUT: &str = "a folder on the way is closed to the ids inside";
+pub const NOT_IT: &str = "its sha256 is another";
 const NO_FILE: &str = "the place inside is a folder, and the source is a file";
 
 fn plain(errno: Errno, call: &'static str) -> Fault {
@@ -70,6 +75,19 @@ pub fn open_source(path: &str, judged: BorrowedFd<'_>) -> Done<OwnedFd> {
     }
 }
 
+/// As [`open_source`], and its bytes: opened anew through the very inode that was compared.
+pub fn open_readable(path: &str, judged: BorrowedFd<'_>) -> Done<OwnedFd> {
+    let source = open_source(path, judged)?;
+    let stat = fstat(&source).at("fstat a source")?;
+    // An open of anything else can wait, or do something.
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(plain(Errno::STALE, SWAPPED));
+    }
+    let link = format!("/proc/self/fd/{}", source.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    openat(CWD, link, flags, Mode::empty()).at("open a source for reading")
+}
+
 /// The mounts below the new root on which something may be mounted, by mount id.
 #[derive(Default)]
 pub struct Ground {
@@ -77,6 +95,8 @@ pub struct Ground {
     mounts: Vec<(u64, bool)>,
     /// What the command line mounted, and where.
     placed: Vec<(u64, String)>,
+    /// Who the caller is inside, if anybody: container root cannot pass the caller's closed folders.
+    pub caller: Option<(u32, u32)>,
 }
 
 impl Ground {
@@ -91,14 +111,38 @@ impl Ground {
     fn placed(&mut self, root: BorrowedFd<'_>, mount: BorrowedFd<'_>, path: &str) -> Done {
         self.placed.push((mount_of(mount)?.0, path.to_owned()));
         for (id, path) in &self.placed {
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            let seen = open_below(root, relative(path), flags, IN_ROOT);
+            let seen = self.open(root, relative(path));
             let seen = seen.ok().map(|place| mount_of(place.as_fd())).transpose()?;
             if seen != Some((*id, true)) {
                 return Err(plain(Errno::BUSY, HIDES));
             }
         }
         Ok(())
+    }
+
+    /// A place below the root, links followed inside it; as the caller where root may not go.
+    fn open(&self, root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+        use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+        use rustix::process::{Signal, set_parent_process_death_signal};
+        let open = || {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            open_below(root, path, flags, IN_ROOT)
+        };
+        match (open(), self.caller) {
+            (Err(Errno::ACCESS), Some((uid, gid))) => {
+                // These two report nothing (setfsuid(2)): where they do nothing, nothing opens.
+                setfsgid(Gid::from_raw(gid));
+                setfsuid(Uid::from_raw(uid));
+                let opened = open();
+                // Root's capabilities over files come back with its number.
+                setfsuid(Uid::from_raw(0));
+                setfsgid(Gid::from_raw(0));
+                // A change of ids clears it (prctl(2)).
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                opened
+            }
+            (opened, _) => opened,
+        }
     }
 
     fn makes(&self, mount: u64) -> bool {
@@ -125,13 +169,11 @@ fn mount_of(file: BorrowedFd<'_>) -> Done<(u64, bool)> {
 /// The place at `path` below `root`, links followed inside it; it and its parents are made where
 /// they are missing and lie on the root or a tmpfs. `folder`: what is made in the end.
 fn reach(root: BorrowedFd<'_>, ground: &Ground, path: &str, folder: bool) -> Done<OwnedFd> {
-    let open = |path: &str| {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        open_below(root, path, flags, IN_ROOT)
-    };
+    let open = |path: &str| ground.open(root, path);
     let path = relative(path);
     match open(path) {
         Err(Errno::NOENT) => {}
+        Err(errno @ Errno::ACCESS) => return Err(plain(errno, SHUT)),
         other => return other.at("openat2 a place below the new root"),
     }
     let mut sofar = String::with_capacity(path.len());
@@ -238,6 +280,47 @@ pub fn bind(
     attach(tree.as_fd(), target.as_fd())?;
     ground.add(tree.as_fd(), false)?;
     ground.placed(root, tree.as_fd(), &b.path)
+}
+
+/// A program in the cell's tmpfs, byte for byte as it is hashed, and on its place if it is the one
+/// that was named. Between a check of the host's own file and its execution somebody could write
+/// into it.
+pub fn program(
+    root: BorrowedFd<'_>,
+    memory: BorrowedFd<'_>,
+    ground: &mut Ground,
+    source: BorrowedFd<'_>,
+    p: &ProgramCopy,
+) -> Done {
+    const NAME: &str = "program";
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let copy = openat(memory, NAME, flags, Mode::from_raw_mode(0o555));
+    let copy = copy.at("openat the program's copy")?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(source, &mut buffer[..]));
+        match read.at("read the program")? {
+            0 => break,
+            n => {
+                hash.update(&buffer[..n]);
+                write_all(copy.as_fd(), &buffer[..n])?;
+            }
+        }
+    }
+    if <[u8; 32]>::from(hash.finalize()) != *p.sha256.bytes() {
+        return Err(plain(Errno::STALE, NOT_IT));
+    }
+    // What is open for writing is not executed.
+    drop(copy);
+    let target = target(root, ground, &p.path, false)?;
+    let tree = clone_mount(memory, NAME)?;
+    let attributes = MountAttr::READ_ONLY
+        .and(MountAttr::NO_SUID)
+        .and(MountAttr::NO_DEV);
+    mount_setattr(tree.as_fd(), attributes, false).at("mount_setattr the program")?;
+    attach(tree.as_fd(), target.as_fd())?;
+    ground.placed(root, tree.as_fd(), &p.path)
 }
 
 /// A device node of the host in the cell's /dev, where nothing has its name.

@@ -128,7 +128,12 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             rustix::process::umask(Mode::from_raw_mode(0o022));
             sys::plain_personality().at("personality")
         }
-        Step::MapIds(map) => map_ids(map, launch.theirs.control.as_fd()),
+        Step::MapIds(map) => {
+            if let IdMap::Keep { kept, .. } = map {
+                state.ground.caller = Some(*kept);
+            }
+            map_ids(map, launch.theirs.control.as_fd())
+        }
         Step::DieWithSupervisor => die_with_supervisor(launch.theirs.control.as_fd()),
         Step::ScrubMemory => {
             if !sys::scrub_arguments_and_environment() {
@@ -140,13 +145,17 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             rustix::thread::set_name(c"lazaret-init").at("prctl PR_SET_NAME")
         }
         Step::OpenLayers => open_layers(launch, state),
-        Step::OpenSource { path, number } => {
+        Step::OpenSource { path, number, read } => {
             let judged = launch.sources.get(*number);
             let judged = judged.ok_or(out_of_order("no source of that number"))?;
             if state.sources.len() != *number {
                 return Err(out_of_order("a source out of its order"));
             }
-            let source = binds::open_source(path, judged.as_fd())?;
+            let open = match read {
+                true => binds::open_readable,
+                false => binds::open_source,
+            };
+            let source = open(path, judged.as_fd())?;
             state.sources.push(source);
             Ok(())
         }
@@ -179,7 +188,10 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
                     .ok_or(out_of_order("no folder for writes yet"))?
                     .as_fd(),
             };
-            let root = mounts::root(&state.lowers, at)?;
+            let root = match state.lowers.as_slice() {
+                [] => mounts::empty_root(at)?,
+                lowers => mounts::root(lowers, at)?,
+            };
             state.ground.add(root.as_fd(), true)?;
             state.root = Some(root);
             Ok(())
@@ -203,6 +215,21 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             let source = state.sources.get(bind.number);
             let source = source.ok_or(out_of_order("a source that is not open"))?;
             binds::bind(root.as_fd(), &mut state.ground, source.as_fd(), bind)
+        }
+        Step::MountProgram(program) => {
+            let root = state.root.as_ref().ok_or(out_of_order("no root yet"))?;
+            let memory = state.memory.as_ref().ok_or(out_of_order("no tmpfs yet"))?;
+            let source = state.sources.get(program.number);
+            let source = source.ok_or(out_of_order("a source that is not open"))?;
+            let (root, memory) = (root.as_fd(), memory.as_fd());
+            binds::program(root, memory, &mut state.ground, source.as_fd(), program)
+        }
+        Step::MakeFolder { path, mode, owner } => {
+            mounts::make_folder(state.root()?, path, *mode, *owner)
+        }
+        Step::MakeLink { path, target } => {
+            let path = mounts::relative(path);
+            rustix::fs::symlinkat(target.as_str(), state.root()?, path).at("symlinkat in the root")
         }
         Step::MountProc(masks) => mounts::proc(state.root()?, masks),
         Step::WriteFile { path, content } => mounts::write_file(state.root()?, path, content),

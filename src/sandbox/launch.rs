@@ -69,6 +69,8 @@ pub struct Launch {
     pub(super) plan: Plan,
     pub(super) init_filter: Vec<Filter>,
     pub(super) payload_filter: Vec<Filter>,
+    /// What is executed, where it is not looked up.
+    pub(super) path: Option<CString>,
     pub(super) argv: Vec<CString>,
     pub(super) env: Vec<CString>,
     pub(super) records: Vec<LayerRecord>,
@@ -168,6 +170,7 @@ fn open_record(lower: &Lower) -> Result<LayerRecord> {
 pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launch> {
     let (mut init_filter, mut payload_filter) = (Vec::new(), Vec::new());
     let (mut argv, mut env, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    let mut path = None;
     let mut stdio = Stdio::Output;
     let mut check = false;
     for planned in plan.steps() {
@@ -185,7 +188,12 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
                     return Err(Error::new(Kind::Store, format!("{path:?} is not absolute")));
                 }
             }
-            Step::Execute { argv: a, env: e } => {
+            Step::Execute {
+                path: p,
+                argv: a,
+                env: e,
+            } => {
+                path = c_strings(p.iter().cloned(), "the program's path")?.pop();
                 argv = c_strings(a.iter().cloned(), "the command")?;
                 let texts = e.iter().map(|v| format!("{}={}", v.name, v.value));
                 env = c_strings(texts, "the environment")?;
@@ -213,6 +221,7 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
     Ok(Launch {
         init_filter,
         payload_filter,
+        path,
         argv,
         env,
         records,

@@ -158,6 +158,27 @@ pub fn root(lowers: &[OwnedFd], upper: BorrowedFd<'_>) -> Done<OwnedFd> {
     openat(CWD, STAGE, FOLDER, Mode::empty()).at("openat the new root")
 }
 
+/// A root of nothing: a folder of the cell's tmpfs.
+pub fn empty_root(memory: BorrowedFd<'_>) -> Done<OwnedFd> {
+    let stage = openat(CWD, STAGE, FOLDER, Mode::empty()).at("openat /sys")?;
+    let attributes = MountAttr::NO_SUID.and(MountAttr::NO_DEV);
+    bind_folder(memory, "root", 0o755, attributes, stage.as_fd())?;
+    openat(CWD, STAGE, FOLDER, Mode::empty()).at("openat the new root")
+}
+
+/// A folder below the root, made if it is missing.
+pub fn make_folder(root: BorrowedFd<'_>, path: &str, mode: u32, owner: (u32, u32)) -> Done {
+    use rustix::fs::{Gid, Uid};
+    let made = folder(root, path, 0o755, false)?;
+    let mode = Mode::from_raw_mode(mode);
+    // The owner first, whose change takes bits away.
+    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+    rustix::fs::chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+        .at("fchownat a folder of the root")?;
+    rustix::fs::chmodat(root, relative(path), mode, AtFlags::empty())
+        .at("fchmodat a folder of the root")
+}
+
 /// A folder of the cell's tmpfs, made and bound to `path` below the root.
 pub fn shared(root: BorrowedFd<'_>, memory: BorrowedFd<'_>, s: &Shared) -> Done {
     let target = folder(root, &s.path, 0o755, false)?;

@@ -340,7 +340,9 @@ impl Ready {
         }
         let command = launch.argv.first().map_or(&[][..], |c| c.to_bytes());
         let mut paths: Vec<CString> = Vec::new();
-        if command.contains(&b'/') {
+        if let Some(path) = &launch.path {
+            paths.push(path.clone());
+        } else if command.contains(&b'/') {
             paths.extend(CString::new(command));
         } else if !command.is_empty() {
             const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -308,8 +308,8 @@ impl Running {
         };
         let errno_words = strerror(errno);
         let error = match &planned.step {
-            Step::Execute { argv, .. } => {
-                let command = argv.first().map_or("", String::as_str);
+            Step::Execute { path, argv, .. } => {
+                let command = path.as_ref().or(argv.first()).map_or("", String::as_str);
                 let noent = rustix::io::Errno::NOENT.raw_os_error();
                 if errno == noent && call != "execve" {
                     Error::new(
@@ -319,11 +319,18 @@ impl Running {
                         ),
                     )
                 } else if errno == noent || errno == rustix::io::Errno::NOTDIR.raw_os_error() {
-                    Error::new(
-                        Kind::CommandNotFound,
-                        format!("{command:?} was not found in the image"),
-                    )
-                    .hint("a command without / is looked up in the image's PATH")
+                    match path {
+                        None => Error::new(
+                            Kind::CommandNotFound,
+                            format!("{command:?} was not found in the image"),
+                        )
+                        .hint("a command without / is looked up in the image's PATH"),
+                        Some(_) => Error::new(
+                            Kind::CommandNotFound,
+                            format!("{command:?} leads nowhere in the cell"),
+                        )
+                        .hint("name the file that it is a link to"),
+                    }
                 } else {
                     Error::new(
                         Kind::CommandNotExecutable,
@@ -354,6 +361,14 @@ impl Running {
                     "pid 1 of a cell has no capability outside: chmod o+x the folders above it",
                 )
             }
+            Step::MountProgram(program) if call == binds::NOT_IT => Error::new(
+                Kind::Integrity,
+                format!(
+                    "{:?} is not {}; nothing was run",
+                    program.source, program.sha256
+                ),
+            )
+            .hint("sha256sum tells what it is now"),
             step if binds::PLAIN.contains(&call) => {
                 Error::new(Kind::Launch, format!("{}: {call}", step.describe()))
             }
