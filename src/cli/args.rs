@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Verb {
     /// Run a command in a new cell made from an image
     Run(Box<RunArgs>),
+    /// Run a program of this machine in a cell of its own, without an image
+    Tool(Box<ToolArgs>),
     /// List images
     Images(ImagesArgs),
     /// Load an image from an archive, standard input or a folder
@@ -354,6 +356,74 @@ pub struct RunArgs {
 #[derive(Debug, Subcommand)]
 pub enum ImageAndCommand {
     /// IMAGE [COMMAND] [ARG...]
+    #[command(external_subcommand)]
+    Words(Vec<String>),
+}
+
+/// Run a program of this machine in a cell of its own, without an image
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret tool [OPTIONS] [--] PROGRAM [ARG...]",
+    disable_help_subcommand = true,
+    args_override_self = true,
+    after_help = "Inside are this machine's programs and libraries and the current folder, all\n\
+        read-only, an empty home, and nothing else. A pipe or file as standard input\n\
+        is read; where all three streams are terminals, PROGRAM has one too."
+)]
+pub struct ToolArgs {
+    /// Let a folder or file be written, at its own path
+    #[arg(long, value_name = "PATH")]
+    pub rw: Vec<String>,
+    /// Run PROGRAM only if its file has this sha256
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// Set an environment variable; NAME alone takes it over from here
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    pub env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory inside, instead of the current folder
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Ask for this machine's network; without it there is none
+    #[arg(long, value_name = "none|host", num_args = 0..=1, require_equals = true, default_missing_value = "host")]
+    pub network: Option<String>,
+    /// Read standard input, also from a terminal while the output goes elsewhere
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give PROGRAM a terminal, also while its output goes elsewhere
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Most processes and threads at once
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pids_limit: Option<String>,
+    /// Limit of each process: nofile, fsize, cpu, stack, as, ...
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<String>,
+    /// Kill everything inside after this long (10s, 1m30s)
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Use this profile of the policy
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Print every step and where it comes from, and do none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print how long each stage took
+    #[arg(long)]
+    pub timings: bool,
+    /// How plan, timings and errors are printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    #[command(subcommand)]
+    pub program: ProgramAndArgs,
+}
+
+/// PROGRAM and what follows it, as [`ImageAndCommand`].
+#[derive(Debug, Subcommand)]
+pub enum ProgramAndArgs {
+    /// PROGRAM [ARG...]
     #[command(external_subcommand)]
     Words(Vec<String>),
 }

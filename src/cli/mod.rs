@@ -14,6 +14,7 @@ mod policy;
 mod refused;
 mod run;
 mod security;
+mod tool;
 mod usage;
 mod values;
 
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> u8 {
     match verb {
         Verb::Run(args) => run_verb(*args),
+        Verb::Tool(args) => tool_verb(*args),
         Verb::Images(args) => images(args),
         Verb::Load(args) => load(args),
         Verb::Verify(args) => verify(args),
@@ -204,6 +206,18 @@ fn run_verb(args: RunArgs) -> u8 {
         }
         Err(e) => fail(&format!("run {typed}"), format, e),
     }
+}
+
+fn tool_verb(args: args::ToolArgs) -> u8 {
+    let args::ProgramAndArgs::Words(words) = &args.program;
+    let action = format!("tool {}", words.first().cloned().unwrap_or_default());
+    let format = args.format.map_or(Format::Text, Format::from);
+    let request = tool::request(args);
+    finish(
+        &action,
+        format,
+        request.and_then(|r| engine::tool::tool(&r)),
+    )
 }
 
 fn finish(action: &str, format: Format, done: Result<u8>) -> u8 {

@@ -22,7 +22,10 @@ pub fn explain(error: &clap::Error, argv: &[OsString]) -> Error {
         ErrorKind::InvalidSubcommand => return unknown_verb(error, &verb, see),
         // The image of `run` is a subcommand to clap.
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "missing IMAGE".to_owned()
+            match verb.last() {
+                Some(&"tool") => "missing PROGRAM".to_owned(),
+                _ => "missing IMAGE".to_owned(),
+            }
         }
         ErrorKind::MissingRequiredArgument => {
             format!("missing {}", argument.replace(['<', '>'], ""))
@@ -129,8 +132,9 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 11] = [
+    const SIMPLE: [&str; 12] = [
         "run",
+        "tool",
         "images",
         "load",
         "verify",
@@ -171,7 +175,7 @@ fn text(error: &clap::Error, kind: ContextKind) -> String {
 /// `run` without anything: docker calls that a mistake, clap a wish for help.
 pub fn lacks_image(error: &clap::Error, argv: &[OsString]) -> bool {
     error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        && matches!(verb_of(argv).last(), Some(&"run" | &"explain"))
+        && matches!(verb_of(argv).last(), Some(&("run" | "explain" | "tool")))
 }
 
 /// The format that was asked for, as far as a wrong command line tells.

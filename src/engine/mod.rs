@@ -14,6 +14,7 @@ pub mod rm;
 pub mod rmi;
 pub mod run;
 mod source;
+pub mod tool;
 pub mod verify;
 pub mod version;
 
@@ -21,7 +22,7 @@ pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
     InspectRequest, LoadRequest, LoadSource, PolicyCheckRequest, PolicyDiffRequest,
     PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, PsRequest,
-    RmRequest, RmiRequest, RunRequest, VerifyRequest, VersionRequest,
+    RmRequest, RmiRequest, RunRequest, ToolRequest, VerifyRequest, VersionRequest,
 };
 
 use crate::container::record::Containers;

@@ -1,9 +1,10 @@
 //! What each verb is asked for: made by `cli`, complete and consistent by construction.
 
-use crate::image::{ImageName, Reference};
+use crate::image::{Digest, ImageName, Reference};
 use crate::policy;
 use crate::report::{Format, Layout, Template};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `run`.
 #[derive(Debug, Clone)]
@@ -14,6 +15,43 @@ pub struct RunRequest {
     pub profile: Option<String>,
     /// `--name`; docker's grammar is checked.
     pub name: Option<String>,
+    /// `--dry-run`: print the plan and stop.
+    pub dry_run: bool,
+    /// `--timings`: print how long each stage took.
+    pub timings: bool,
+    /// How the plan, the timings and errors are printed.
+    pub format: Format,
+}
+
+/// `tool`.
+#[derive(Debug, Clone)]
+pub struct ToolRequest {
+    /// The program: a word that is looked up in PATH, or a path.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// `--rw`: folders and files that it may write, as written.
+    pub rw: Vec<String>,
+    /// `--sha256`: what the program's file must be.
+    pub sha256: Option<Digest>,
+    /// `-e` and `--env-file`.
+    pub env: Vec<(String, String)>,
+    /// `-w`; `None`: where the caller stands.
+    pub workdir: Option<String>,
+    /// `--network`.
+    pub network: Option<policy::Network>,
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
+    /// `--pids-limit`; `u64::MAX`: none.
+    pub pids_limit: Option<u64>,
+    /// `--ulimit`, each name once.
+    pub ulimits: Vec<policy::Ulimit>,
+    /// `--profile`.
+    pub profile: Option<String>,
+    /// `-t`: a pty even where the output is no terminal.
+    pub tty: bool,
+    /// `-i`: standard input, whatever it is.
+    pub interactive: bool,
     /// `--dry-run`: print the plan and stop.
     pub dry_run: bool,
     /// `--timings`: print how long each stage took.

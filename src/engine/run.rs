@@ -7,8 +7,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
-    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason, Request, SubIds,
-    Verdict, admit, decide, keep_id, wanted_devices,
+    Admit, Ear, Granted, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason,
+    Request, SubIds, Verdict, admit, decide, keep_id, wanted_devices,
 };
 use crate::report::{self, Progress};
 use crate::sandbox::{self, Finding};
@@ -35,7 +35,11 @@ impl Clock {
         }
     }
 
-    fn stage(&mut self, name: &'static str) {
+    pub(super) fn stages(&self) -> &[(&'static str, Duration)] {
+        &self.stages
+    }
+
+    pub(super) fn stage(&mut self, name: &'static str) {
         let now = Instant::now();
         self.stages.push((name, now - self.last));
         self.last = now;
@@ -232,9 +236,34 @@ fn start(
     };
     let plan = plan_of(grants, rootfs, map, host, disk)?;
     clock.stage("plan");
+    let timeout = grants.timeout.as_ref();
+    let exit = launch(
+        plan,
+        sources,
+        request.timings,
+        timeout,
+        host,
+        clock,
+        executed,
+    )?;
+    record_again(store, rootfs, &exit);
+    Ok(exit)
+}
+
+/// The stages prepare, spawn and supervise of a plan. `timings`: each step's time is added;
+/// `executed` says whether the command ran, also where this fails.
+pub(super) fn launch(
+    plan: Plan,
+    sources: Vec<OwnedFd>,
+    timings: bool,
+    timeout: Option<&Granted<Duration>>,
+    host: &HostFacts,
+    clock: &mut Clock,
+    executed: &mut bool,
+) -> Result<Exit> {
     let one = SingleThread::check()?;
     let signals = Signals::take()?;
-    let launch = sandbox::prepare(plan, sources, request.timings)?;
+    let launch = sandbox::prepare(plan, sources, timings)?;
     clock.stage("prepare");
     let mut running = sandbox::spawn(launch, one).map_err(|e| why_no_cell(e, host))?;
     clock.stage("spawn");
@@ -242,7 +271,7 @@ fn start(
     *executed = running.executed;
     let exit = exit?;
     clock.stage("run");
-    if request.timings {
+    if timings {
         for (step, nanoseconds) in &exit.took {
             if let Some(planned) = running.plan().steps().get(*step) {
                 clock
@@ -251,15 +280,12 @@ fn start(
             }
         }
     }
-    if let (Some(timeout), crate::container::supervise::Ended::Timeout) =
-        (&grants.timeout, exit.how)
-    {
+    if let (Some(timeout), crate::container::supervise::Ended::Timeout) = (timeout, exit.how) {
         report::stderr(&format!(
             "lazaret: the time limit of {:?} ran out: killed\n",
             timeout.value
         ));
     }
-    record_again(store, rootfs, &exit);
     Ok(exit)
 }
 
@@ -278,7 +304,7 @@ fn record_again(store: &Store, rootfs: &RootFs, exit: &Exit) {
     }
 }
 
-fn refused(reasons: Vec<Reason>) -> Error {
+pub(super) fn refused(reasons: Vec<Reason>) -> Error {
     Error {
         reasons,
         ..Error::new(Kind::Policy, "refused by policy")

@@ -11,6 +11,7 @@ mod ids;
 mod outside;
 mod policy_files;
 mod project;
+pub mod tool;
 
 pub use doctor::{Checkup, Line, Problem, Snapshot, Status, doctor, why_no_cell};
 pub use ids::pick_range;

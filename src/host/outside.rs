@@ -88,7 +88,7 @@ fn passwd_home() -> Option<String> {
 }
 
 /// Links are followed, the kernel's magic ones (/proc/self/fd/3) are not.
-fn open_path(path: &str, flag: &str) -> Result<OwnedFd> {
+pub(super) fn open_path(path: &str, flag: &str) -> Result<OwnedFd> {
     let shown: String = path.chars().take(200).collect();
     if path.len() >= MAX_PATH {
         let cause = format!("{flag}: a path of {} bytes: {shown:?}...", path.len());
@@ -113,13 +113,13 @@ fn path_racy(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     rustix::fs::readlinkat(CWD, link, Vec::new()).map(std::ffi::CString::into_bytes)
 }
 
-fn real(path: &str) -> Option<String> {
+pub(super) fn real(path: &str) -> Option<String> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     String::from_utf8(path_racy(file.as_fd()).ok()?).ok()
 }
 
-fn utf8_path_racy(file: BorrowedFd<'_>, flag: &str) -> Result<String> {
+pub(super) fn utf8_path_racy(file: BorrowedFd<'_>, flag: &str) -> Result<String> {
     let path = path_racy(file)
         .map_err(|e| Error::call(format!("{flag}: name a source"), e.raw_os_error()))?;
     // "(unreachable)/x": of a mount that is not in this process's tree.
