@@ -12,7 +12,7 @@
 //! nothing is mounted.
 
 use super::mounts::{
-    IN_ROOT, attach, clone_mount, folder, new_tmpfs, open_below, relative, write_all,
+    IN_ROOT, NO_LINKS, attach, clone_mount, folder, new_tmpfs, open_below, relative, write_all,
 };
 use super::wire::{At, Fault};
 use crate::plan::{HostBind, HostDevice, ProgramCopy, Tmpfs};
@@ -95,6 +95,9 @@ pub struct Ground {
     mounts: Vec<(u64, bool)>,
     /// What the command line mounted, and where.
     placed: Vec<(u64, String)>,
+    /// The root has no layers, and mounts are at the real paths of their sources: no link is on the
+    /// way to any of them.
+    pub plain: bool,
     /// Who the caller is inside, if anybody: container root cannot pass the caller's closed folders.
     pub caller: Option<(u32, u32)>,
 }
@@ -107,11 +110,17 @@ impl Ground {
     }
 
     /// A mount that the command line asked for is at `path` now, and those before it are where they
-    /// were: none of them is below a place that another name leads to.
+    /// were: none of them is below a place that another name leads to. In a root without links each
+    /// is below what was mounted before it or beside it, and looking at all of them again, every
+    /// time, would be the dearest part of the launch.
     fn placed(&mut self, root: BorrowedFd<'_>, mount: BorrowedFd<'_>, path: &str) -> Done {
         self.placed.push((mount_of(mount)?.0, path.to_owned()));
-        for (id, path) in &self.placed {
-            let seen = self.open(root, relative(path));
+        let first = match self.plain {
+            true => self.placed.len() - 1,
+            false => 0,
+        };
+        for (id, path) in self.placed.iter().skip(first) {
+            let seen = self.open(root, relative(path), !self.plain);
             let seen = seen.ok().map(|place| mount_of(place.as_fd())).transpose()?;
             if seen != Some((*id, true)) {
                 return Err(plain(Errno::BUSY, HIDES));
@@ -120,13 +129,14 @@ impl Ground {
         Ok(())
     }
 
-    /// A place below the root, links followed inside it; as the caller where root may not go.
-    fn open(&self, root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    /// A place below the root, `links` followed inside it; as the caller where root may not go.
+    fn open(&self, root: BorrowedFd<'_>, path: &str, links: bool) -> rustix::io::Result<OwnedFd> {
         use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
         use rustix::process::{Signal, set_parent_process_death_signal};
         let open = || {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
-            open_below(root, path, flags, IN_ROOT)
+            let resolve = if links { IN_ROOT } else { NO_LINKS };
+            open_below(root, path, flags, resolve)
         };
         match (open(), self.caller) {
             (Err(Errno::ACCESS), Some((uid, gid))) => {
@@ -168,12 +178,19 @@ fn mount_of(file: BorrowedFd<'_>) -> Done<(u64, bool)> {
 
 /// The place at `path` below `root`, links followed inside it; it and its parents are made where
 /// they are missing and lie on the root or a tmpfs. `folder`: what is made in the end.
-fn reach(root: BorrowedFd<'_>, ground: &Ground, path: &str, folder: bool) -> Done<OwnedFd> {
-    let open = |path: &str| ground.open(root, path);
+fn reach(
+    root: BorrowedFd<'_>,
+    ground: &Ground,
+    path: &str,
+    folder: bool,
+    links: bool,
+) -> Done<OwnedFd> {
+    let open = |path: &str| ground.open(root, path, links);
     let path = relative(path);
     match open(path) {
         Err(Errno::NOENT) => {}
         Err(errno @ Errno::ACCESS) => return Err(plain(errno, SHUT)),
+        Err(errno @ Errno::LOOP) if !links => return Err(plain(errno, LINKED)),
         other => return other.at("openat2 a place below the new root"),
     }
     let mut sofar = String::with_capacity(path.len());
@@ -218,7 +235,7 @@ fn make(at: BorrowedFd<'_>, name: &str, folder: bool) -> Done {
 
 /// The place for a mount.
 fn target(root: BorrowedFd<'_>, ground: &Ground, path: &str, folder: bool) -> Done<OwnedFd> {
-    let target = reach(root, ground, path, folder)?;
+    let target = reach(root, ground, path, folder, !ground.plain)?;
     let (mount, is_root) = mount_of(target.as_fd())?;
     if !ground.has(mount) {
         return Err(plain(Errno::BUSY, OURS));
@@ -237,7 +254,7 @@ fn target(root: BorrowedFd<'_>, ground: &Ground, path: &str, folder: bool) -> Do
 
 /// The working directory, made if the image has none.
 pub fn workdir(root: BorrowedFd<'_>, ground: &Ground, path: &str) -> Done {
-    reach(root, ground, path, true).map(drop)
+    reach(root, ground, path, true, true).map(drop)
 }
 
 /// A tmpfs below the root.

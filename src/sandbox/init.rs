@@ -192,6 +192,7 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
                 [] => mounts::empty_root(at)?,
                 lowers => mounts::root(lowers, at)?,
             };
+            state.ground.plain = state.lowers.is_empty();
             state.ground.add(root.as_fd(), true)?;
             state.root = Some(root);
             Ok(())

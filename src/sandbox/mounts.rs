@@ -21,7 +21,7 @@ type Done<T = ()> = Result<T, Fault>;
 pub(super) const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 /// As [`IN_ROOT`], and no link at all: for the places that lazaret itself mounts on, where a link in
 /// the image would put the mount elsewhere (CVE-2019-19921).
-const NO_LINKS: ResolveFlags = ResolveFlags::BENEATH
+pub(super) const NO_LINKS: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_SYMLINKS);
 
