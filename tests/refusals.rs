@@ -283,6 +283,12 @@ fn mounts() {
             &["-v", "/etc:/x"],
             Cure::None,
         ),
+        case(
+            "mount_device",
+            "",
+            &["-v", "/dev/null:/x:ro"],
+            Cure::Instead("--device", &["-v", "./data:/x:ro"]),
+        ),
         case("mount_sock", "", &["-v", "./x.sock:/x:ro"], Cure::None),
         case("mount_socket", "", &["-v", "./listening:/x:ro"], Cure::None),
         case(
@@ -435,6 +441,13 @@ fn names() {
             Cure::None,
         ),
         case("cap_add_raw", "", &["--cap-add", "NET_RAW"], Cure::None),
+        case("network_host", "", &["--network", "host"], Cure::Paste),
+        case(
+            "network_own_deny",
+            "[[allow]]\nnetwork = [\"host\"]\nreason = \"r\"\n[[deny]]\nnetwork = [\"host\"]\nreason = \"offline\"\n",
+            &["--network", "host"],
+            Cure::Instead("policy.toml:", &["--network", "none"]),
+        ),
         case(
             "give_never",
             "[[give]]\ncaps = [\"SYS_ADMIN\"]\nreason = \"it asked\"\n",
@@ -458,6 +471,15 @@ fn names() {
     for case in &cases {
         try_case(case, toolbox);
     }
+}
+
+#[test]
+fn the_callers_own_number() {
+    need!("userns", "overlay", "subuids", "not-root");
+    try_case(
+        &case("userns", "", &["--userns", "keep-id"], Cure::Paste),
+        toolbox,
+    );
 }
 
 #[test]

@@ -271,7 +271,9 @@ pub(super) fn binds(
             (Ok(origin), None) => origin,
             (Err((reason, below)), impossible)
                 if impossible.as_ref().is_none_or(|other| {
-                    reason.cure.is_empty() && (!below || other.cure.is_empty())
+                    // A device is asked for by another flag, which may be allowed.
+                    let another_way = below || source.kind == FileKind::Device;
+                    reason.cure.is_empty() && (!another_way || other.cure.is_empty())
                 }) =>
             {
                 refuse(match request.tool {
