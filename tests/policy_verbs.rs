@@ -413,3 +413,33 @@ fn a_profile_takes_the_place_of_what_is_extended() {
         .complains("no profile");
     home.clean();
 }
+
+/// The examples of the documents are rules that are understood, and mean what stands beside them.
+#[test]
+fn the_documents_mean_what_they_say() {
+    let home = Home::new();
+    let mut seen = 0;
+    for name in ["README.md", "policies/README.md"] {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut policy_of_this = None;
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            seen += 1;
+            if block.contains("[[case]]") {
+                let cases = file(&home, "cases.toml", block);
+                let lab: &String = policy_of_this.as_ref().unwrap();
+                policy(&home, &["test", "--policy", lab, &cases]).ok();
+                continue;
+            }
+            let whole = match block.contains("version = 1") {
+                true => block.to_owned(),
+                false => format!("version = 1\nextends = \"strict\"\n{block}"),
+            };
+            let path = file(&home, &format!("{seen}.toml"), &whole);
+            policy(&home, &["check", &path]).ok().does_not_complain();
+            policy_of_this.get_or_insert(path);
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+}
