@@ -41,7 +41,8 @@ fn exists(reference: &str) -> bool {
         return false;
     };
     let text = read(file).unwrap_or_default();
-    let at = text.find(&format!("fn {name}()"));
+    // A property test takes arguments.
+    let at = text.find(&format!("fn {name}("));
     at.is_some_and(|at| text[..at].trim_end().ends_with("#[test]"))
 }
 
