@@ -10,7 +10,7 @@ mod support;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use support::{Entry, Home, Image, Ran, need};
+use support::{Entry, Home, Image, Ran, have, need};
 
 /// What a refusal must offer.
 #[derive(Clone, Copy)]
@@ -636,6 +636,20 @@ fn files() {
     told("file_group_writes", &ran);
     obey(&ran);
     run(&home, &[], &image).ok();
+    if have("refusals::files of another", "root") {
+        std::os::unix::fs::chown(&file, Some(4321), None).unwrap();
+        let ran = run(&home, &[], &image).exits(125);
+        told("file_of_another", &ran);
+        obey(&ran);
+        run(&home, &[], &image).ok();
+    }
+    if have("refusals::files unreadable", "not-root") {
+        set(&file, 0o200);
+        let ran = run(&home, &[], &image).exits(125);
+        told("file_unreadable", &ran);
+        obey(&ran);
+        run(&home, &[], &image).ok();
+    }
     set(file.parent().unwrap(), 0o777);
     let ran = run(&home, &[], &image).exits(125);
     told("file_folder_writable", &ran);

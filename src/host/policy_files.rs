@@ -214,8 +214,12 @@ fn read(path: &Path, owner: Option<u32>) -> Result<Option<Vec<u8>>> {
         ));
     };
     let call = |what: &str, errno: Errno| {
-        Error::call(format!("open policy {what}"), errno.raw_os_error())
-            .hint("a policy that cannot be read might forbid this; make it readable or remove it")
+        // One that cannot be read might forbid what is asked.
+        Error::call(format!("open policy {what}"), errno.raw_os_error()).hint(match errno {
+            Errno::ACCESS => format!("chmod u+r {what}"),
+            _ => "a policy that cannot be read might forbid this; make it readable or remove it"
+                .to_owned(),
+        })
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder_fd = match rustix::fs::open(folder, flags, Mode::empty()) {

@@ -60,8 +60,6 @@ const NODES: &[(&str, u32, u32)] = &[
 ];
 /// One inode for this many bytes of a tmpfs, as ext4's default ratio.
 const BYTES_PER_INODE: u64 = 16384;
-/// RLIMIT_NOFILE inside where no rule gives `nofile`.
-const OPEN_FILES: u64 = 65_536;
 
 /// The first line of a cell's resolv.conf where the network is the host's: what tells the probe that
 /// it was granted, and is not a hole.
@@ -471,14 +469,6 @@ fn rlimits(grants: &Grants) -> Vec<Rlimit> {
         hard,
         origin: grants.pids.origin.clone(),
     });
-    if asked(Which::Nofile).is_none() {
-        limits.push(Rlimit {
-            resource: Resource::Files,
-            soft: OPEN_FILES,
-            hard: OPEN_FILES,
-            origin: Origin::Always("the number of descriptors is bounded"),
-        });
-    }
     limits.extend(grants.ulimits.iter().filter_map(|granted| {
         let resource = match granted.value.which {
             Which::Nproc => return None,

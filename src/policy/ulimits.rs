@@ -7,6 +7,9 @@ use super::limit::{Limit, Unit};
 use super::request::Request;
 use super::words;
 
+/// Descriptors of a process where no rule gives `nofile`.
+const OPEN_FILES: u64 = 65_536;
+
 /// A resource, by docker's name of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,20 +105,39 @@ impl Judge<'_> {
                     value: *ask,
                     origin: Origin::Flag("--ulimit"),
                 });
-            } else if which != Which::Nproc
-                && let Some(given) = self.given_limit(which.limit())
-            {
-                granted.push(Granted {
-                    value: Ulimit {
-                        which,
-                        soft: given.value,
-                        hard: given.value,
-                    },
-                    origin: given.origin,
-                });
+            } else if which != Which::Nproc {
+                granted.extend(self.given_ulimit(which));
             }
         }
         granted
+    }
+
+    /// What is given of a limit, and of descriptors a bound in any case; no more than the caller's own
+    /// hard limit, which the kernel would not let a process of its pass.
+    fn given_ulimit(&self, which: Which) -> Option<Granted<Ulimit>> {
+        let given = match self.given_limit(which.limit()) {
+            None if which == Which::Nofile => Granted {
+                value: OPEN_FILES,
+                origin: Origin::Always("the number of descriptors is bounded"),
+            },
+            given => given?,
+        };
+        let own = self.host.hard_limits.iter().find(|(w, _)| *w == which);
+        let given = match own {
+            Some((_, most)) if *most < given.value => Granted {
+                value: *most,
+                origin: Origin::Always("a cell has no more than its caller"),
+            },
+            _ => given,
+        };
+        Some(Granted {
+            value: Ulimit {
+                which,
+                soft: given.value,
+                hard: given.value,
+            },
+            origin: given.origin,
+        })
     }
 
     /// Processes at once: `--pids-limit`, `--ulimit nproc` or what is given; the smallest that was

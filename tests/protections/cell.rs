@@ -2,7 +2,9 @@
 
 use super::{HOST_NAME, RANGE, Row};
 use lazaret::plan::{Ground, IdMap, IdRange, Lower, Plan, Step, build};
-use lazaret::policy::{BindMount, Granted, Grants, IdMapKind, Network, Origin, VerifyMode};
+use lazaret::policy::{
+    BindMount, Granted, Grants, IdMapKind, Network, Origin, Ulimit, VerifyMode, Which,
+};
 use std::path::{Path, PathBuf};
 
 /// A descriptor of a source, as the supervisor has it.
@@ -66,7 +68,11 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         },
         host_devices: Vec::new(),
         pids: granted(512),
-        ulimits: Vec::new(),
+        ulimits: vec![granted(Ulimit {
+            which: Which::Nofile,
+            soft: 1024,
+            hard: 1024,
+        })],
         tool: None,
         timeout: None,
         verify: granted(VerifyMode::Stat),
