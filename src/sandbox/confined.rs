@@ -3,7 +3,8 @@
 //! Two processes: pid 1 of new user, mount, pid, network, ipc, uts and cgroup namespaces, which
 //! makes the given folder its root, gives up every capability that unpacking does not need, enters
 //! a Landlock domain without execute, and waits; and the job, which installs seccomp last and runs.
-//! No exec, no network, no /proc, no /dev; open descriptors are those that are named. The job's
+//! No exec, no /proc, no /dev, and no network unless that is what it is for; open descriptors are
+//! those that are named. The job's
 //! bytes come back over a pipe; a job that ends without them has failed.
 
 use super::launch::filter;
@@ -25,9 +26,39 @@ const MAX_ANSWER: usize = 256 << 20;
 /// Address space of a job, in bytes: a bound on what hostile bytes can make it allocate.
 const ADDRESS_SPACE: u64 = 2 << 30;
 
+/// What a job is for, and so what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It makes the files of a layer, of all owners; it has no network.
+    Unpack,
+    /// It speaks to a registry: it has the network of the process that starts it, and no right over
+    /// any file but its own.
+    Fetch,
+}
+
+impl Purpose {
+    /// The capabilities that it keeps in its user namespace.
+    fn keeps(self) -> &'static [&'static str] {
+        match self {
+            Self::Unpack => KEEP,
+            Self::Fetch => &[],
+        }
+    }
+
+    /// Its profile of system calls.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Unpack => "worker",
+            Self::Fetch => "fetch",
+        }
+    }
+}
+
 /// Where and as whom a job runs.
 #[derive(Debug)]
 pub struct Confinement<'a> {
+    /// What for.
+    pub purpose: Purpose,
     /// Who ids inside are.
     pub map: &'a IdMap,
     /// The folder that becomes its root.
@@ -77,16 +108,18 @@ pub fn run(
         .or_call(|| "readlink the worker's folder")?;
     let ready = Ready {
         path,
-        filter: filter(&seccomp::Profile::builtin("worker", [])?)?,
+        filter: filter(&seccomp::Profile::builtin(at.purpose.profile(), [])?)?,
         ours: (control, answer),
         theirs: (their_control, their_answer),
     };
+    let namespaces = Namespaces {
+        network: at.purpose == Purpose::Unpack,
+    };
     sys::default_signal(libc::SIGCHLD).or_call(|| "sigaction SIGCHLD")?;
-    let (pid, pidfd) =
-        match sys::clone3(one, Namespaces { network: true }).map_err(spawn::no_clone)? {
-            Cloned::Child => child(one, at, ready, job),
-            Cloned::Parent { pid, pidfd } => (pid, pidfd),
-        };
+    let (pid, pidfd) = match sys::clone3(one, namespaces).map_err(spawn::no_clone)? {
+        Cloned::Child => child(one, at, ready, job),
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    };
     drop(ready.theirs);
     let (control, answer) = ready.ours;
     if !at.map.is_single() {
@@ -261,7 +294,8 @@ fn enter(
     landlock::worker(at.landlock_abi)?;
     payload::set_rlimit(Resource::Core, 1, 1)?;
     payload::set_rlimit(Resource::AddressSpace, ADDRESS_SPACE, ADDRESS_SPACE)?;
-    let keep: Vec<String> = KEEP.iter().map(|c| (*c).to_owned()).collect();
+    let keep = at.purpose.keeps().iter();
+    let keep: Vec<String> = keep.map(|c| (*c).to_owned()).collect();
     payload::bound(&keep, Securebits::WORTHLESS_ROOT)?;
     payload::set_capabilities(&keep)?;
     rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")?;

@@ -23,6 +23,7 @@
 //! refers to an exclusive one. Whoever unpacks a layer holds `staging/unpack-MAP-HEX.lock`.
 
 mod blobs;
+mod fetching;
 mod files;
 mod ids;
 mod layers;
@@ -38,6 +39,7 @@ pub mod unpack;
 pub mod verify;
 mod verify_all;
 
+pub use fetching::Fetching;
 pub use files::remove_tree;
 pub use layers::{Event, LayerFacts, LayerState, Lease, RootFs};
 pub use maps::map_name;

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::IdMap;
-use crate::sandbox::confined::{self, Confinement};
+use crate::sandbox::confined::{self, Confinement, Purpose};
 use crate::sys::SingleThread;
 use std::os::fd::{BorrowedFd, RawFd};
 
@@ -41,8 +41,32 @@ pub fn run_beside(
     job: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>>,
     beside: impl FnOnce(),
 ) -> Result<Vec<u8>> {
+    start(Purpose::Unpack, map, root, keep, job, beside)
+}
+
+/// As [`run_beside`], for a job that speaks to a registry: it has this process's network, and of the
+/// file system only `root`, where what name resolution needs must lie.
+pub fn fetch(
+    map: &IdMap,
+    root: BorrowedFd<'_>,
+    keep: &[RawFd],
+    job: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>>,
+    beside: impl FnOnce(),
+) -> Result<Vec<u8>> {
+    start(Purpose::Fetch, map, root, keep, job, beside)
+}
+
+fn start(
+    purpose: Purpose,
+    map: &IdMap,
+    root: BorrowedFd<'_>,
+    keep: &[RawFd],
+    job: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>>,
+    beside: impl FnOnce(),
+) -> Result<Vec<u8>> {
     let one = SingleThread::check()?;
     let at = Confinement {
+        purpose,
         map,
         root,
         keep,

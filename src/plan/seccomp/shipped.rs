@@ -42,10 +42,11 @@ macro_rules! shipped {
     };
 }
 
-pub(super) static ALL: [Shipped; 3] = [
+pub(super) static ALL: [Shipped; 4] = [
     shipped!("default", &["SYS_CHROOT"]),
     shipped!("init", &[]),
     shipped!("worker", &[]),
+    shipped!("fetch", &[]),
 ];
 
 /// Instructions from their bytes.

@@ -130,7 +130,7 @@ fn interesting(profile: &Rules) -> Vec<u64> {
 }
 
 fn profiles() -> Vec<Rules> {
-    ["default", "worker", "init"].map(rules).into()
+    shipped::ALL.iter().map(|s| rules(s.name)).collect()
 }
 
 #[test]
