@@ -5,6 +5,7 @@
 //! program must not call getpwnam and its kin, so /etc/passwd, /etc/subuid and /etc/subgid are read
 //! here.
 
+mod credentials;
 mod doctor;
 mod files;
 mod ids;
@@ -13,6 +14,7 @@ mod policy_files;
 mod project;
 pub mod tool;
 
+pub use credentials::{Credential, credential};
 pub use doctor::{Checkup, Line, Problem, Snapshot, Status, doctor, why_no_cell};
 pub use ids::pick_range;
 pub use outside::outside;
