@@ -10,6 +10,7 @@ mod caps;
 mod devices;
 mod facts;
 mod files;
+mod hostile;
 mod laws;
 mod mounts;
 mod network;

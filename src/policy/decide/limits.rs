@@ -74,7 +74,7 @@ impl Judge<'_> {
         })
     }
 
-    /// What the user's level gives, or less where a level outside it says less.
+    /// What the weightiest rule gives, or less where any level allows less.
     pub(in crate::policy) fn given_limit(&self, limit: Limit) -> Option<Granted<u64>> {
         let rules = self.policy.gives(self.subject);
         let given = rules
@@ -92,12 +92,8 @@ impl Judge<'_> {
             value: amount,
             origin: rule.head.at(entry.line),
         };
-        for level in self
-            .policy
-            .levels
-            .iter()
-            .filter(|level| level.whose != Whose::User)
-        {
+        // The user's too: a project's file may be the one that gives.
+        for level in &self.policy.levels {
             if let Some((most, rule, entry)) = level.most(self.subject, limit, self.host.memory)
                 && most < granted.value
             {
