@@ -105,7 +105,13 @@ impl Level {
         self.rules
             .trust
             .iter()
-            .filter_map(|rule| Some((subject.fits(&rule.head.images)?, rule)))
+            .filter_map(|rule| {
+                let fits = match rule.accept {
+                    Accept::Reject => subject.fits_away(&rule.head.images)?,
+                    _ => subject.fits(&rule.head.images)?,
+                };
+                Some((fits, rule))
+            })
             .max_by_key(|(specificity, rule)| (*specificity, rule.accept))
             .map(|(_, rule)| &**rule)
     }
@@ -115,7 +121,7 @@ impl Level {
             .require
             .iter()
             .map(|rule| &**rule)
-            .filter(|rule| subject.is_of(&rule.head))
+            .filter(|rule| subject.is_away_of(&rule.head))
     }
 
     fn ceiling<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Rule> {
@@ -143,7 +149,7 @@ impl Level {
             .rules
             .deny
             .iter()
-            .filter(|rule| subject.is_of(&rule.head))
+            .filter(|rule| subject.is_away_of(&rule.head))
         {
             if let Some(entry) = rule.lists.iter().find(denies) {
                 return Answer::Denied(rule, entry);
@@ -237,7 +243,7 @@ impl Policy {
         }
     }
 
-    /// The rules that are about one image, and no others: what the rest of a decision looks at.
+    /// The rules that could be about one image, and no others: what the rest of a decision looks at.
     pub(super) fn about(&self, subject: &Subject) -> Self {
         fn of<'r, T: 'r>(
             rules: &'r [Rc<T>],
@@ -245,7 +251,7 @@ impl Policy {
             head: fn(&T) -> &Head,
         ) -> Vec<Rc<T>> {
             let rules = rules.iter();
-            let rules = rules.filter(|rule| subject.is_of(head(rule)));
+            let rules = rules.filter(|rule| subject.is_away_of(head(rule)));
             rules.map(Rc::clone).collect()
         }
         let levels = self.levels.iter().map(|level| Level {

@@ -40,3 +40,39 @@ fn a_project_gives_no_more_than_the_user_allows() {
         .find(|u| u.value.which == Which::Nofile);
     assert_eq!(nofile.unwrap().value.hard, 65536);
 }
+
+#[test]
+fn a_rule_about_a_tag_is_about_its_digest_too_where_it_takes_away() {
+    let pinned = format!("docker.io/library/redis:7@{}", digest());
+    let denying = "version = 1\nextends = \"never\"\n[[deny]]\nimage = \"docker.io/library/redis:7\"\nenv = [\"A\"]\nreason = \"r\"\n[[require]]\nimage = \"docker.io/library/redis:7\"\nfacts = { setuid = \"none\" }\nreason = \"r\"\n[[trust]]\nimage = \"docker.io/library/redis:7\"\naccept = \"reject\"\nreason = \"r\"\n";
+    let policy = system_policy(denying).unwrap();
+    let asked = Request {
+        env: vec![("A".into(), "x".into())],
+        ..of(&pinned)
+    };
+    let Verdict::Deny(reasons) = decided(&policy, &asked) else {
+        panic!("a digest beside the tag got around the rules")
+    };
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(matches!(
+        admit(
+            &policy,
+            &asked.image,
+            &super::files::manifest(1, 10),
+            &config(),
+            None,
+            NOW
+        ),
+        Admit::Deny(_)
+    ));
+    // What is allowed for a tag is not allowed for whatever else has its name.
+    let policy = user_policy("version = 1\nextends = \"strict\"\n[[allow]]\nimage = \"docker.io/library/redis:7\"\ncaps = [\"KILL\"]\nreason = \"r\"\n").unwrap();
+    let asked = Request {
+        caps: CapsAsk {
+            add: vec!["KILL".into()],
+            ..CapsAsk::default()
+        },
+        ..of(&pinned)
+    };
+    assert!(matches!(decided(&policy, &asked), Verdict::Deny(_)));
+}
