@@ -54,6 +54,8 @@ impl Policy {
         match whose {
             Whose::BuiltIn => Vec::new(),
             Whose::System => vec![format!("only the administrator can allow this ({origin})")],
+            // Whoever names the image or the thing would word a rule for many.
+            Whose::User if subject.full.contains('*') || snippet.contains('*') => vec![starred()],
             Whose::User => vec![
                 format!("to allow it, add to {}", self.user_file),
                 "[[allow]]".to_owned(),
@@ -77,6 +79,7 @@ impl Policy {
         origin: &Origin,
     ) -> Vec<String> {
         match whose {
+            Whose::User if subject.full.contains('*') => vec![starred()],
             Whose::User => vec![
                 format!("to trust it, add to {}", self.user_file),
                 "[[trust]]".to_owned(),
@@ -126,6 +129,10 @@ impl Policy {
             }
         }
     }
+}
+
+fn starred() -> String {
+    "no rule can speak of this alone: rename it, a * in a rule stands for any name".to_owned()
 }
 
 fn projects(origin: &Origin) -> String {

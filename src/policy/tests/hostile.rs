@@ -76,3 +76,28 @@ fn a_rule_about_a_tag_is_about_its_digest_too_where_it_takes_away() {
     };
     assert!(matches!(decided(&policy, &asked), Verdict::Deny(_)));
 }
+
+#[test]
+fn a_cure_with_a_star_is_none() {
+    let policy =
+        user_policy("version = 1\nextends = \"strict\"\n[[deny]]\nenv = [\"zz\"]\nreason=\"r\"\n")
+            .unwrap();
+    for name in ["oci:**", "oci:/srv/*/x:1", "oci-archive:*.tar"] {
+        let asked = Request {
+            caps: CapsAsk {
+                add: vec!["KILL".into()],
+                ..CapsAsk::default()
+            },
+            timeout: None,
+            pids_limit: Some(5000),
+            ..of(name)
+        };
+        let Verdict::Deny(reasons) = decided(&policy, &asked) else {
+            panic!()
+        };
+        for reason in reasons {
+            let cure = reason.cure.join("\n");
+            assert!(!cure.contains("[[allow]]") && cure.contains('*'), "{cure}");
+        }
+    }
+}
