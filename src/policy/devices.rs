@@ -60,6 +60,18 @@ pub(super) fn fits(pattern: &str, device: &str) -> bool {
     }
 }
 
+/// Whether a value of `devices` can mean anything: a path below /dev, or what lies there, as real
+/// paths are written.
+pub(super) fn is_pattern(text: &str) -> bool {
+    let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+    let below_dev = match first {
+        "" => rest.starts_with("dev/") || rest.starts_with('*'),
+        first => !matches!(first, "." | ".."),
+    };
+    let mut parts = text.split('/').skip(1);
+    below_dev && parts.all(|part| !matches!(part, "" | "." | ".."))
+}
+
 /// The devices of the host that a run of `image` would have: those that are asked for, then those
 /// that the policy gives unasked, once each. What is looked at outside is in this order.
 pub fn wanted_devices(policy: &Policy, image: &ImageName, asked: &[DeviceAsk]) -> Vec<DeviceAsk> {

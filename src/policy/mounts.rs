@@ -84,12 +84,28 @@ pub(super) fn is_pattern(text: &str) -> bool {
         Some(first) => first.starts_with("**"),
         None => false,
     };
-    text == "tmpfs" || known && path.split('/').all(|part| part != "..")
+    text == "tmpfs" || known && is_real(path) && !has_mode(path)
+}
+
+/// Whether a pattern is written as real paths are, behind its first part: without `.` and `..`, two
+/// slashes in a row, or one at the end.
+fn is_real(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    path == "/" || parts.all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// Whether a path ends with what may be meant to be a mode, as docker writes them: it would be taken
+/// for part of a name.
+fn has_mode(path: &str) -> bool {
+    const MODES: [&str; 8] = ["ro", "rw", "r", "w", "rx", "rwx", "z", "noexec"];
+    let last = path.rsplit_once(':').map_or("", |(_, last)| last);
+    let mut words = last.split(',').map(str::to_ascii_lowercase);
+    words.any(|word| MODES.contains(&word.as_str()))
 }
 
 /// As [`is_pattern`], of `targets`.
 pub(super) fn is_target(text: &str) -> bool {
-    (text.starts_with('/') || text.starts_with("**")) && text.split('/').all(|part| part != "..")
+    (text.starts_with('/') || text.starts_with("**")) && is_real(text) && !has_mode(text)
 }
 
 /// `path` as seen from `folder`: `WORD` or `WORD/...`, where it is that folder or below it.

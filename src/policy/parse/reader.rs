@@ -257,8 +257,7 @@ impl<'a> Reader<'a> {
                 }
             };
         }
-        let is_domain = first.contains(['.', ':', '*']) || first == "localhost";
-        if !(is_domain && pattern.contains('/')) {
+        if !could_be_named(first, &pattern) {
             let cause = format!("{} matches no image", words::toml(&pattern));
             let hint = "names are compared in full: registry.example/path/name:tag; docker's own \
                         are docker.io/library/NAME";
@@ -361,6 +360,21 @@ fn segments(text: &str) -> Vec<(usize, &str)> {
     pieces
         .filter_map(|(start, end)| Some((start, text.get(start..end)?)))
         .collect()
+}
+
+/// Whether a pattern with a star, whose first part this is, can match the full name of a registry's
+/// image: `domain/path:tag`, lower case but for the tag, docker's own below `docker.io/library`.
+fn could_be_named(first: &str, pattern: &str) -> bool {
+    let is_domain = first.contains(['.', ':', '*']) || first == "localhost";
+    let Some((_, path)) = pattern.split_once('/').filter(|_| is_domain) else {
+        return false;
+    };
+    let name = path.split([':', '@']).next().unwrap_or_default();
+    let mut parts = name.split('/');
+    let is_deep = first != "docker.io" || path.contains('/') || path.contains("**");
+    let is_lower = |text: &str| !text.bytes().any(|b| b.is_ascii_uppercase());
+    let is_whole = parts.all(|part| !matches!(part, "" | "." | ".."));
+    is_deep && is_whole && is_lower(first) && is_lower(name) && first != "index.docker.io"
 }
 
 /// Whether a registry's name has a tag or a digest.

@@ -7,7 +7,7 @@ use crate::policy::caps::NAMES as CAPABILITIES;
 use crate::policy::grants::VerifyMode;
 use crate::policy::limit::{Limit, Unit};
 use crate::policy::require::{self, Facts, NoneWord};
-use crate::policy::{mounts, tool, words};
+use crate::policy::{devices, mounts, tool, words};
 use std::ops::Range;
 use std::rc::Rc;
 use toml::de::{DeTable, DeValue};
@@ -508,13 +508,15 @@ fn mistaken(key: Key, value: &str) -> Option<(String, String)> {
         Key::Userns => of(&["keep-id"], "kind of user namespace"),
         Key::Mounts if !mounts::is_pattern(value) => Some((
             format!("mounts = {written} is no path"),
-            "a path begins with /, ./ (where you stand), ~/ (your home) or **, and ends with :ro \
-             or :rw where it is mounted"
+            "a path begins with /, ./ (where you stand), ~/ (your home) or **, has no part that is \
+             empty, . or .., and ends with :ro or :rw where it is mounted"
                 .to_owned(),
         )),
         Key::Targets if !mounts::is_target(value) => Some((
             format!("targets = {written} is no path"),
-            "a path inside begins with / or **".to_owned(),
+            "a path inside begins with / or **, has no part that is empty, . or .., and no mode \
+             behind it"
+                .to_owned(),
         )),
         Key::Etc if !tool::is_name(value) => Some((
             format!("etc = {written} is no name"),
@@ -524,8 +526,12 @@ fn mistaken(key: Key, value: &str) -> Option<(String, String)> {
             format!("env = {written} is no variable's name"),
             "name variables without values; -e sets them".to_owned(),
         )),
-        Key::Devices | Key::Syscalls if value.is_empty() => Some((
-            format!("{} = {written} is no name", key.name()),
+        Key::Devices if !devices::is_pattern(value) => Some((
+            format!("devices = {written} is no device"),
+            "a device is a path below /dev, or a name there: /dev/dri/card0, dri/card0".to_owned(),
+        )),
+        Key::Syscalls if value.is_empty() => Some((
+            format!("syscalls = {written} is no name"),
             String::new(),
         )),
         _ => None,

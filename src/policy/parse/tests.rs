@@ -45,7 +45,7 @@ reason = "r"
     2:1 unknown key extend in a policy | did you mean `extends`?
     3:1 a rule without a reason | every rule says why it is there: reason = "..."
     4:1 unknown key cap in [[allow]] | did you mean `caps`?
-    6:10 mounts = "data:rw" is no path | a path begins with /, ./ (where you stand), ~/ (your home) or **, and ends with :ro or :rw where it is mounted
+    6:10 mounts = "data:rw" is no path | a path begins with /, ./ (where you stand), ~/ (your home) or **, has no part that is empty, . or .., and ends with :ro or :rw where it is mounted
     7:12 no limit is called "pid" | did you mean `pids`?
     7:27 tmp = "lots" is no amount: it takes a size, or part of the memory as "25%" | tmp = "512MiB"
     9:3 unknown key denny in a policy | did you mean `deny`?

@@ -101,3 +101,41 @@ fn a_cure_with_a_star_is_none() {
         }
     }
 }
+
+#[test]
+fn rules_that_could_never_match_are_refused() {
+    for rule in [
+        "[[deny]]\nmounts = [\"/srv/secret/\"]",
+        "[[deny]]\nmounts = [\"/srv//secret/**\"]",
+        "[[deny]]\nmounts = [\"/srv/./secret/**\"]",
+        "[[allow]]\nmounts = [\"./\"]",
+        "[[deny]]\nmounts = [\"/srv/secret/**:RW\"]",
+        "[[allow]]\nmounts = [\"./out:rw,noexec\"]",
+        "[[allow]]\nmounts = [\"./out:z\"]",
+        "[[deny]]\ntargets = [\"/etc/\"]",
+        "[[deny]]\ntargets = [\"/etc/**:rw\"]",
+        "[[deny]]\ntargets = [\"//etc\"]",
+        "[[deny]]\ndevices = [\"/dev/dri/\"]",
+        "[[deny]]\ndevices = [\"/dev//dri/card0\"]",
+        "[[deny]]\ndevices = [\"dri/../mem\"]",
+        "[[deny]]\ndevices = [\"/dri/card0\"]",
+        "[[trust]]\nimage = \"Evil.Example/**\"\naccept = \"reject\"",
+        "[[trust]]\nimage = \"index.docker.io/**\"\naccept = \"reject\"",
+        "[[trust]]\nimage = \"docker.io/redis*\"\naccept = \"reject\"",
+        "[[trust]]\nimage = \"docker.io/*\"\naccept = \"reject\"",
+        "[[trust]]\nimage = \"quay.io/Lab/**\"\naccept = \"reject\"",
+        "[[trust]]\nimage = \"quay.io//lab/*\"\naccept = \"reject\"",
+    ] {
+        let text = format!("version = 1\nextends = \"strict\"\n{rule}\nreason = \"r\"\n");
+        assert!(user_policy(&text).is_err(), "{rule}");
+    }
+    for rule in [
+        "[[deny]]\nmounts = [\".\", \"~\", \"/\", \"/**\", \"**/x:y/**\", \"/a:b\", \"~/.*/**:rw\"]",
+        "[[deny]]\ntargets = [\"/\", \"**\", \"/a:b/**\"]",
+        "[[deny]]\ndevices = [\"*\", \"**\", \"/dev/**\", \"dri/*\", \"/**\", \"**/card0\"]",
+        "[[trust]]\nimage = [\"docker.io/*/redis\", \"docker.io/**\", \"*.example/**\", \"quay.io/a/b:RC*\", \"quay.io/a/b@sha256:*\", \"docker.io/library/redis*\", \"*/lab/x:*\"]\naccept = \"reject\"",
+    ] {
+        let text = format!("version = 1\nextends = \"strict\"\n{rule}\nreason = \"r\"\n");
+        user_policy(&text).unwrap();
+    }
+}
