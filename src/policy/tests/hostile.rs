@@ -139,3 +139,79 @@ fn rules_that_could_never_match_are_refused() {
         user_policy(&text).unwrap();
     }
 }
+
+#[test]
+fn disks_and_memory_have_other_names() {
+    let policy = user_policy(
+        "version = 1\nextends = \"strict\"\n[[allow]]\ndevices = [\"**\"]\nreason = \"r\"\n",
+    )
+    .unwrap();
+    for name in [
+        "sg0",
+        "bsg/0:0:0:0",
+        "ng0n1",
+        "mtd0",
+        "raw/raw1",
+        "mapper/control",
+        "vfio/vfio",
+        "uio0",
+        "userfaultfd",
+    ] {
+        let device = DeviceAsk {
+            source: format!("/dev/{name}"),
+            target: format!("/dev/{name}"),
+        };
+        let mut host = host();
+        host.outside.devices = vec![DeviceFacts {
+            path: device.source.clone(),
+            character: true,
+            major: 21,
+            minor: 0,
+            name: Some(name.into()),
+            uid: 0,
+            gid: 0,
+            mode: 0o666,
+        }];
+        let asked = Request {
+            devices: vec![device],
+            ..request()
+        };
+        let verdict = decide(&policy, &asked, &facts(), &host).unwrap();
+        assert!(matches!(verdict, Verdict::Deny(_)), "{name}");
+    }
+}
+
+#[test]
+fn deep_files_are_refused_and_do_not_end_the_program() {
+    for text in [
+        format!("version = 1\nx = {}", "[".repeat(1 << 19)),
+        format!(
+            "version = 1\nx = {}{}",
+            "[".repeat(1 << 19),
+            "]".repeat(1 << 19)
+        ),
+        format!("version = 1\nx{} = 1\n", ".x".repeat(500_000)),
+        format!("version = 1\n[x{}]\n", ".x".repeat(500_000)),
+        format!("version = 1\n[[deny]]\nx = {}\n", "{x=".repeat(300_000)),
+        format!(
+            "version = 1\n[[deny]]\nx.x{} = 1\n[[x\n",
+            ".x".repeat(500_000)
+        ),
+        "[[x\n".repeat(250_000),
+        "[[deny]]\n".repeat(110_000),
+        format!(
+            "version = 1\n{}",
+            "[[deny]]\nenv=[\"a\"]\nreason=\"r\"\nimage=\"q.io/**\"\n".repeat(18_000)
+        ),
+    ] {
+        let started = std::time::Instant::now();
+        let file = PolicyFile {
+            name: "p",
+            bytes: text.as_bytes(),
+            builtin: false,
+        };
+        let found = problems(&file, TODAY);
+        assert!(!found.is_empty() || text.contains("q.io"));
+        assert!(started.elapsed().as_secs() < 20);
+    }
+}
