@@ -376,6 +376,18 @@ fn a_project_is_trusted_as_it_stands() {
     trust(&["--forget"]).ok().says("trusted no longer");
     run(&["-e", "TOKEN=x"]).ok();
     trust(&["--forget"]).exits(125);
+    // A file of no one's interest nearer to where one stands does not hide it, and one that is gone
+    // is not forgotten by itself.
+    trust(&[]).ok();
+    std::os::unix::fs::symlink("/etc/shadow", below.join("lazaret.toml")).unwrap();
+    run(&["-e", "TOKEN=x"])
+        .exits(125)
+        .complains("tests need none");
+    std::fs::remove_file(home.path("lazaret.toml")).unwrap();
+    run(&[]).exits(125).complains("is gone");
+    trust(&["--forget"]).ok().says("trusted no longer");
+    run(&[]).ok();
+    std::fs::remove_file(below.join("lazaret.toml")).unwrap();
     std::fs::write(
         home.path("lazaret.toml"),
         "version = 1\nextend = \"never\"\n",

@@ -17,8 +17,6 @@ use std::path::{Path, PathBuf};
 const NAME: &str = "lazaret.toml";
 /// Where trusted ones are written down, beside the user's policy.
 const RECORD: &str = "trusted";
-/// The deepest folder that is looked up from.
-const MAX_DEPTH: usize = 256;
 
 /// A project's policy file.
 #[derive(Debug)]
@@ -36,17 +34,9 @@ impl ProjectFile {
     /// # Errors
     /// It cannot be read, is a link, or is no regular file.
     pub fn find(from: &Path) -> Result<Option<Self>> {
-        for folder in from.ancestors().take(MAX_DEPTH) {
-            let path = folder.join(NAME);
-            // Most folders have none, and this is part of every launch.
-            match rustix::fs::lstat(&path) {
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => continue,
-                // A folder above that is closed to us is nobody's project of ours.
-                Err(rustix::io::Errno::ACCESS) => return Ok(None),
-                _ => return Self::read(path).map(Some),
-            }
-        }
-        Ok(None)
+        let mut places = from.ancestors().map(|folder| folder.join(NAME));
+        let there = places.find(|path| rustix::fs::lstat(path).is_ok());
+        there.map(Self::read).transpose()
     }
 
     /// The one at `path`.
@@ -68,25 +58,57 @@ impl ProjectFile {
     }
 }
 
-/// The project's file that counts, and what a person should know of one that does not.
+/// The project's file that counts, and what a person should know of one that does not: the nearest
+/// that is trusted. Whoever can put a file into a folder of the project, or above it (/tmp), neither
+/// hides that one nor keeps anybody from running: other files are not even opened.
 pub(super) fn trusted(from: &Path, user: Option<&Path>) -> Result<(Option<Text>, Vec<String>)> {
-    let Some(found) = ProjectFile::find(from)? else {
-        return Ok((None, Vec::new()));
-    };
-    let shown = quote::plain(&found.path.to_string_lossy());
-    match TrustRecord::beside(user)?.known(&found.path) {
-        Some(digest) if *digest == found.digest => Ok((Some(found.text), Vec::new())),
-        Some(_) => Err(Error::new(
-            Kind::Policy,
-            format!("the project's policy {shown} is not the one that you trusted"),
-        )
-        .hint("read it, then: lazaret policy trust")),
-        None => Ok((
-            None,
-            vec![format!(
-                "{shown} is not used: read it, then `lazaret policy trust`"
-            )],
-        )),
+    let record = TrustRecord::beside(user)?;
+    let mut notes = Vec::new();
+    for path in from.ancestors().map(|folder| folder.join(NAME)) {
+        // Most folders have none, and this is part of every launch.
+        let stat = rustix::fs::lstat(&path);
+        let shown = quote::plain(&path.to_string_lossy());
+        match (record.known(&path), stat) {
+            (None, Err(_)) => {}
+            (None, Ok(stat)) if notes.is_empty() => notes.push(unused(&shown, stat.st_uid)),
+            (None, Ok(_)) => {}
+            // What it took away would come back.
+            (Some(_), Err(errno)) => {
+                let cause = format!("the project's policy {shown} that you trusted is gone");
+                let cause = Error::call(cause, errno.raw_os_error()).kind(Kind::Policy);
+                return Err(cause.hint(format!(
+                    "put it back, or: lazaret policy trust --forget{}",
+                    named(&path)
+                )));
+            }
+            (Some(digest), Ok(_)) => {
+                let in_command = named(&path);
+                let found = ProjectFile::read(path)?;
+                if found.digest == *digest {
+                    return Ok((Some(found.text), notes));
+                }
+                let cause = format!("the project's policy {shown} is not the one that you trusted");
+                return Err(Error::new(Kind::Policy, cause)
+                    .hint(format!("read it, then: lazaret policy trust{in_command}")));
+            }
+        }
+    }
+    Ok((None, notes))
+}
+
+/// A path behind a command that is pasted into a shell: whoever named its folders words no command,
+/// and it is left out where it would have to be quoted.
+fn named(path: &Path) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/+@:".contains(&b);
+    let text = path.to_str().filter(|text| text.bytes().all(plain));
+    text.map_or(String::new(), |text| format!(" {text}"))
+}
+
+/// What is said of a project's file that nobody has trusted. A stranger's is no invitation.
+fn unused(shown: &str, owner: u32) -> String {
+    match owner == 0 || owner == rustix::process::geteuid().as_raw() {
+        true => format!("{shown} is not used: read it, then `lazaret policy trust`"),
+        false => format!("{shown} is not used: it belongs to user {owner}"),
     }
 }
 
@@ -240,13 +262,59 @@ mod tests {
         // Another file at its place is not what was trusted.
         std::fs::write(&file, "version = 1\nextends = \"strict\"\n").unwrap();
         assert_eq!(look().unwrap_err().kind, Kind::Policy);
-        record.set(&found.path, None).unwrap();
-        assert!(look().unwrap().0.is_none());
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("/etc/hostname", &file).unwrap();
-        assert!(look().is_err(), "a link decides nothing");
+        assert!(look().is_err(), "a link is not what was trusted");
+        record.set(&found.path, None).unwrap();
+        assert!(look().unwrap().0.is_none());
         std::fs::write(base.join(RECORD), "what is this\n").unwrap();
         assert!(TrustRecord::beside(Some(&user)).is_err());
         std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn nobody_hides_what_is_trusted_nor_stops_a_run() {
+        let base = std::env::temp_dir().join(format!("lazaret-hidden-{}", std::process::id()));
+        let below = base.join("project/vendor/x");
+        std::fs::create_dir_all(&below).unwrap();
+        let user = base.join("policy.toml");
+        let look = || trusted(&below, Some(&user));
+        let text = "version = 1\nextends = \"never\"\n";
+        let file = base.join("project").join(NAME);
+        std::fs::write(&file, text).unwrap();
+        let mut record = TrustRecord::beside(Some(&user)).unwrap();
+        record
+            .set(&file, Some(Digest::of(text.as_bytes())))
+            .unwrap();
+        let planted = base.join("project/vendor").join(NAME);
+        let there = || {
+            let (found, notes) = look().unwrap();
+            assert!(found.is_some() && notes[0].contains("vendor"), "{notes:?}");
+            std::fs::remove_file(&planted).unwrap();
+        };
+        std::fs::write(&planted, "what is this").unwrap();
+        there();
+        std::os::unix::fs::symlink("/etc/shadow", &planted).unwrap();
+        there();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &planted, fifo, Mode::RUSR, 0).unwrap();
+        there();
+        if rustix::process::geteuid().is_root() {
+            std::fs::write(&planted, text).unwrap();
+            std::os::unix::fs::lchown(&planted, Some(4321), None).unwrap();
+            let notes = look().unwrap().1;
+            assert!(
+                notes[0].contains("4321") && !notes[0].contains("trust"),
+                "{notes:?}"
+            );
+        }
+        std::fs::remove_file(&file).unwrap();
+        let gone = look().unwrap_err();
+        assert!(gone.hint.unwrap().contains("--forget"));
+        record.set(&file, None).unwrap();
+        assert!(look().unwrap().0.is_none());
+        std::fs::remove_dir_all(&base).unwrap();
+        assert_eq!(named(Path::new("/a b;sh/lazaret.toml")), "");
+        assert_eq!(named(Path::new("/a/lazaret.toml")), " /a/lazaret.toml");
     }
 }

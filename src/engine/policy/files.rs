@@ -168,6 +168,9 @@ pub fn trust(request: &PolicyTrustRequest) -> Result<u8> {
         return Ok(0);
     }
     let here = std::env::current_dir().map_err(|e| Error::io("getcwd", &e))?;
+    if request.forget {
+        return forget(&mut record, request.file.as_deref(), &here);
+    }
     let found = match &request.file {
         Some(file) => {
             let whole = std::fs::canonicalize(file)
@@ -183,17 +186,6 @@ pub fn trust(request: &PolicyTrustRequest) -> Result<u8> {
         );
     };
     let shown = found.path.to_string_lossy().into_owned();
-    if request.forget {
-        if record.known(&found.path).is_none() {
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("{shown} was not trusted"),
-            ));
-        }
-        record.set(&found.path, None)?;
-        report::stdout(&format!("{} is trusted no longer\n", clean(&shown)))?;
-        return Ok(0);
-    }
     if found
         .path
         .file_name()
@@ -233,5 +225,34 @@ pub fn trust(request: &PolicyTrustRequest) -> Result<u8> {
         out.push_str("it changes nothing\n");
     }
     report::stdout(&out)?;
+    Ok(0)
+}
+
+/// Trusts a file no longer, whether it still is there or not; without a name the nearest that is
+/// trusted.
+fn forget(record: &mut TrustRecord, file: Option<&Path>, here: &Path) -> Result<u8> {
+    let nearest = || {
+        let mut places = here.ancestors().map(|folder| folder.join("lazaret.toml"));
+        places.find(|path| record.known(path).is_some())
+    };
+    let path = match file {
+        Some(file) => std::fs::canonicalize(file)
+            .or_else(|_gone| std::path::absolute(file))
+            .map_err(|e| Error::io(format!("name {file:?}"), &e))?,
+        None => nearest().ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                "no trusted lazaret.toml here or in a folder above",
+            )
+            .hint("name it: `lazaret policy trust --list` has them all")
+        })?,
+    };
+    let shown = path.to_string_lossy().into_owned();
+    if record.known(&path).is_none() {
+        let cause = format!("{shown} was not trusted");
+        return Err(Error::new(Kind::NotFound, cause));
+    }
+    record.set(&path, None)?;
+    report::stdout(&format!("{} is trusted no longer\n", clean(&shown)))?;
     Ok(0)
 }
