@@ -78,6 +78,12 @@ fn check_tells_every_problem_with_its_place() {
     let home = Home::new();
     let good = file(&home, "good.toml", LAB);
     policy(&home, &["check", &good]).ok().says("good.toml: ok");
+    // A project's is read as one, which may extend what gives nothing.
+    let taking = "version = 1\nextends = \"never\"\n[[deny]]\nenv = [\"X\"]\nreason = \"r\"\n";
+    let project = file(&home, "lazaret.toml", taking);
+    policy(&home, &["check", &project]).ok().says("ok");
+    let own = file(&home, "own.toml", taking);
+    policy(&home, &["check", &own]).exits(1);
     let bad = file(
         &home,
         "bad.toml",

@@ -12,6 +12,9 @@ use std::path::Path;
 /// The file that `init` writes.
 const TEMPLATE: &str = include_str!("../../../policies/user.toml");
 
+/// What a project's policy is called.
+const PROJECT: &str = "lazaret.toml";
+
 /// What `check` found in a file.
 struct Found {
     file: String,
@@ -33,7 +36,7 @@ pub fn check(request: &PolicyCheckRequest) -> Result<u8> {
         let problems = problems(&text.file(), host::today());
         let (error, idle) = match problems.is_empty() {
             false => (None, Vec::new()),
-            true => as_user(file),
+            true => in_its_place(file),
         };
         found.push(Found {
             file: file.to_string_lossy().into_owned(),
@@ -76,15 +79,24 @@ pub fn check(request: &PolicyCheckRequest) -> Result<u8> {
     Ok(u8::from(bad))
 }
 
-/// Whether a file could be put in force as the user's, and which of its rules would do nothing.
-fn as_user(file: &Path) -> (Option<Error>, Vec<Idle>) {
+/// Whether a file could be put in force at its own level, and which rules would do nothing: the
+/// administrator's by its path, a project's by its name, any other as the user's.
+fn in_its_place(file: &Path) -> (Option<Error>, Vec<Idle>) {
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let places = Places {
-        user: Some(std::path::absolute(file).unwrap_or_else(|_| file.to_owned())),
         project: None,
         ..Places::own()
     };
-    match host::policy_from(&places, None) {
-        Ok(force) => (None, force.policy.idle()),
+    let policy = if whole == places.system {
+        host::policy_from(&places, None).map(|force| force.policy)
+    } else if whole.file_name().is_some_and(|name| name == PROJECT) {
+        ProjectFile::read(whole).and_then(|project| host::policy_with(&places, &project))
+    } else {
+        let user = Some(whole);
+        host::policy_from(&Places { user, ..places }, None).map(|force| force.policy)
+    };
+    match policy {
+        Ok(policy) => (None, policy.idle()),
         Err(error) => (Some(error), Vec::new()),
     }
 }
@@ -186,11 +198,7 @@ pub fn trust(request: &PolicyTrustRequest) -> Result<u8> {
         );
     };
     let shown = found.path.to_string_lossy().into_owned();
-    if found
-        .path
-        .file_name()
-        .is_none_or(|name| name != "lazaret.toml")
-    {
+    if found.path.file_name().is_none_or(|name| name != PROJECT) {
         return Err(Error::new(
             Kind::Usage,
             format!("{shown}: a project's policy is called lazaret.toml"),
@@ -232,7 +240,7 @@ pub fn trust(request: &PolicyTrustRequest) -> Result<u8> {
 /// trusted.
 fn forget(record: &mut TrustRecord, file: Option<&Path>, here: &Path) -> Result<u8> {
     let nearest = || {
-        let mut places = here.ancestors().map(|folder| folder.join("lazaret.toml"));
+        let mut places = here.ancestors().map(|folder| folder.join(PROJECT));
         places.find(|path| record.known(path).is_some())
     };
     let path = match file {
