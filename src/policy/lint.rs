@@ -1,6 +1,6 @@
 //! What is understood and does not do what its writer may think: for `policy check`.
 
-use super::compose::{Level, Policy, Whose};
+use super::compose::{Level, Policy, Whose, amount, written_limit};
 use super::grants::Origin;
 use super::parse::{Entry, Key, Rule, day_text};
 use super::pattern::matches;
@@ -33,6 +33,7 @@ impl Policy {
                 for entry in &rule.lists {
                     allowed(level, around, rule, entry, &mut idle);
                 }
+                outdone(level, rule, &mut idle);
             }
         }
         idle
@@ -70,6 +71,37 @@ fn trusts(level: &Level, idle: &mut Vec<Idle>) {
                     ),
                 });
             }
+        }
+    }
+}
+
+/// A limit beside a larger one of the same level. What is allowed together counts, so it lowers
+/// nothing; what the user or a project gives still is what is had unasked.
+fn outdone(level: &Level, rule: &Rule, idle: &mut Vec<Idle>) {
+    /// The memory that percentages are of, to compare them.
+    const MEMORY: u64 = 100 << 30;
+    if rule.word == "give" && level.whose != Whose::System {
+        return;
+    }
+    for entry in &rule.limits {
+        let own = amount(entry.key, entry, MEMORY);
+        let ceiling = level.rules.allow.iter().chain(&level.rules.give);
+        let of_all = ceiling
+            .filter(|other| other.head.images.is_empty() || other.head.images == rule.head.images);
+        let mut more = of_all.flat_map(|other| {
+            let entries = other.limits.iter().filter(|other| other.key == entry.key);
+            entries.map(move |entry| (other, entry))
+        });
+        let more = more.find(|(_, other)| amount(other.key, other, MEMORY) > own);
+        if let Some((other, larger)) = more {
+            idle.push(Idle {
+                origin: rule.head.at(entry.line),
+                rule: written_limit(rule, entry),
+                why: format!(
+                    "{} of the same level says more, and the most counts",
+                    other.head.at(larger.line)
+                ),
+            });
         }
     }
 }

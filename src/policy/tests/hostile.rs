@@ -130,7 +130,7 @@ fn rules_that_could_never_match_are_refused() {
         assert!(user_policy(&text).is_err(), "{rule}");
     }
     for rule in [
-        "[[deny]]\nmounts = [\".\", \"~\", \"/\", \"/**\", \"**/x:y/**\", \"/a:b\", \"~/.*/**:rw\"]",
+        "[[deny]]\nmounts = [\".\", \"~\", \"/\", \"/**\", \"**/x:y/**\", \"/a:b\", \"/a:ro:rw\", \"~/.*/**:rw\"]",
         "[[deny]]\ntargets = [\"/\", \"**\", \"/a:b/**\"]",
         "[[deny]]\ndevices = [\"*\", \"**\", \"/dev/**\", \"dri/*\", \"/**\", \"**/card0\"]",
         "[[trust]]\nimage = [\"docker.io/*/redis\", \"docker.io/**\", \"*.example/**\", \"quay.io/a/b:RC*\", \"quay.io/a/b@sha256:*\", \"docker.io/library/redis*\", \"*/lab/x:*\"]\naccept = \"reject\"",
@@ -214,4 +214,16 @@ fn deep_files_are_refused_and_do_not_end_the_program() {
         assert!(!found.is_empty() || text.contains("q.io"));
         assert!(started.elapsed().as_secs() < 20);
     }
+}
+
+#[test]
+fn a_limit_that_lowers_nothing_is_told() {
+    let text = "version = 1\nextends = \"never\"\n[[allow]]\nlimits = { pids = 100 }\nreason = \"few\"\n[[give]]\nlimits = { nofile = 9 }\nreason = \"few\"\n";
+    let policy = system_policy(text).unwrap();
+    assert_eq!(allowed(&policy, &request()).pids.value, 512);
+    let idle = policy.idle();
+    assert_eq!(idle.len(), 1, "{idle:?}");
+    assert!(idle[0].rule.contains("pids = 100") && idle[0].why.contains("never.toml"));
+    let text = "version = 1\nextends = \"strict\"\n[[allow]]\nlimits = { pids = 1000 }\nreason = \"r\"\n[[give]]\nlimits = { pids = 9 }\nreason = \"few\"\n";
+    assert_eq!(user_policy(text).unwrap().idle(), []);
 }
