@@ -1,6 +1,7 @@
 //! The first decision: whether an image may come in at all, before any layer is looked at.
 
 use super::compose::Policy;
+use super::explain::{Heard, TRUST};
 use super::grants::Reason;
 use super::pattern::matches;
 use super::require::{Facts, has_user, time, unmet, user_of};
@@ -41,9 +42,12 @@ pub fn admit(
     let subject = Subject::of(name);
     let policy = &policy.about(&subject);
     let mut reasons = Vec::new();
+    let mut trusted = Vec::new();
     for level in &policy.levels {
         let digest = &manifest.digest;
-        reasons.extend(trust::refusal(policy, level, &subject, name, digest, seen));
+        let refusal = trust::refusal(policy, level, &subject, name, digest, seen);
+        trusted.push(refusal.is_none());
+        reasons.extend(refusal);
         for rule in level.require(&subject) {
             let mut refuse = |is: String, rule_text: String| {
                 let asked = format!("{} {is}", words::shown(&subject.full));
@@ -53,6 +57,11 @@ pub fn admit(
             words_of(&rule.facts, config, now, &mut refuse);
         }
     }
+    policy.tell(|| Heard {
+        key: TRUST,
+        value: subject.full.clone(),
+        answers: policy.trusted_by(&subject, &trusted),
+    });
     if reasons.is_empty() {
         Admit::Go
     } else {

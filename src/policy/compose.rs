@@ -11,7 +11,6 @@ use super::shipped::NEVER;
 use super::subject::Subject;
 use super::words;
 use crate::error::Result;
-use crate::image::ImageName;
 use std::rc::Rc;
 
 /// Who set a level.
@@ -383,11 +382,10 @@ impl Policy {
         }
     }
 
-    /// What each level says of trusting an image: for `policy explain`.
-    pub fn trusted_by(&self, image: &ImageName) -> Vec<Answered> {
-        let subject = Subject::of(image);
-        let told = self.levels.iter().map(|level| {
-            let found = level.trust(&subject);
+    /// What each level says of trusting an image, and whether it `lets` it in.
+    pub(super) fn trusted_by(&self, subject: &Subject, lets: &[bool]) -> Vec<Answered> {
+        let told = self.levels.iter().zip(lets).map(|(level, lets)| {
+            let found = level.trust(subject);
             let Some(rule) = found else {
                 return Answered {
                     level: level.whose.name(),
@@ -402,6 +400,7 @@ impl Policy {
                 level: level.whose.name(),
                 said: match rule.accept {
                     Accept::Reject => Said::Denied,
+                    _ if !lets => Said::NotAllowed,
                     _ => Said::Allowed,
                 },
                 rule: format!(

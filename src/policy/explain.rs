@@ -6,6 +6,9 @@ use super::grants::Origin;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+/// What [`Heard::key`] is where it is the image itself that was asked about.
+pub const TRUST: &str = "trust";
+
 /// What a level said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

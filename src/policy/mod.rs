@@ -43,7 +43,7 @@ pub use compose::{Composed, Policy, Sources, Wanted};
 pub use decide::decide;
 pub use devices::wanted_devices;
 pub use diff::{Change, diff};
-pub use explain::{Answered, Ear, Heard, Said};
+pub use explain::{Answered, Ear, Heard, Said, TRUST};
 pub use levels::problems;
 pub use lint::Idle;
 pub use parse::{MAX_FILE, PolicyFile, Problem};

@@ -4,7 +4,7 @@ use super::width;
 use crate::engine::RunRequest;
 use crate::engine::run::{self, Clock};
 use crate::error::Result;
-use crate::policy::{Answered, Ear, Granted, Grants, Heard, Origin, Reason, Said};
+use crate::policy::{Answered, Ear, Granted, Grants, Heard, Origin, Reason, Said, TRUST};
 use crate::report::{self, Format, clean, wrap};
 use std::fmt::Write as _;
 
@@ -22,14 +22,17 @@ pub fn explain(request: &RunRequest) -> Result<u8> {
         Err(error) if !error.reasons.is_empty() => (None, error.reasons),
         Err(error) => return Err(error),
     };
-    let force = crate::host::policy(request.profile.as_deref())?;
-    let trust = force.policy.trusted_by(&request.request.image);
-    let heard = ear.take();
+    let (trust, heard): (Vec<_>, Vec<_>) = ear.take().into_iter().partition(|h| h.key == TRUST);
+    // An image that was asked for by its id has another name to rules.
+    let (image, trust) = match trust.into_iter().next() {
+        Some(heard) => (heard.value, heard.answers),
+        None => (request.request.image.to_string(), Vec::new()),
+    };
     let given = grants.as_ref().map(given).unwrap_or_default();
     match request.format {
         Format::Json => {
             let value = serde_json::json!({
-                "image": request.request.image.to_string(),
+                "image": image,
                 "allowed": reasons.is_empty(),
                 "trust": trust,
                 "asked": heard,
@@ -41,7 +44,6 @@ pub fn explain(request: &RunRequest) -> Result<u8> {
             report::stdout(&(report::json_pretty(&value) + "\n"))?;
         }
         Format::Text => {
-            let image = request.request.image.to_string();
             report::stdout(&text(&image, &trust, &heard, &given, &reasons))?;
         }
     }

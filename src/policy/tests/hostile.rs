@@ -227,3 +227,18 @@ fn a_limit_that_lowers_nothing_is_told() {
     let text = "version = 1\nextends = \"strict\"\n[[allow]]\nlimits = { pids = 1000 }\nreason = \"r\"\n[[give]]\nlimits = { pids = 9 }\nreason = \"few\"\n";
     assert_eq!(user_policy(text).unwrap().idle(), []);
 }
+#[test]
+fn what_is_told_of_trust_is_what_was_decided() {
+    let text = "version = 1\nextends = \"strict\"\n[[trust]]\nimage = \"docker.io/**\"\naccept = \"pinned\"\nreason = \"r\"\n";
+    let ear = Ear::default();
+    let policy = user_policy(text).unwrap().heard_by(&ear);
+    let manifest = super::files::manifest(1, 10);
+    let refused = admit(&policy, &request().image, &manifest, &config(), None, NOW);
+    assert!(matches!(refused, Admit::Deny(_)));
+    let heard = ear.take();
+    let said: Vec<Said> = heard[0].answers.iter().map(|answer| answer.said).collect();
+    assert_eq!(
+        (heard[0].key, said),
+        (TRUST, vec![Said::Allowed, Said::NotAllowed])
+    );
+}
