@@ -358,14 +358,19 @@ fn is_domain_like(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':'])
 }
 
-/// `host[:port]`, where host is labels of letters, digits and inner hyphens, or `[IPv6]`.
+/// `host[:port]`, where host is labels of letters, digits and inner hyphens, or `[IPv6]`. A port and
+/// an address have one spelling (RFC 5952): rules are about names.
 fn is_domain(domain: &str) -> bool {
     let (host, port) = match domain.strip_prefix('[') {
         Some(rest) => {
             let Some((address, port)) = rest.split_once(']') else {
                 return false;
             };
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
+            let parsed = address.parse::<std::net::Ipv6Addr>();
+            if parsed
+                .ok()
+                .is_none_or(|parsed| parsed.to_string() != address)
+            {
                 return false;
             }
             (None, (!port.is_empty()).then_some(port))
@@ -385,7 +390,8 @@ fn is_domain(domain: &str) -> bool {
     };
     let port_is_good = port.is_none_or(|port| {
         port.strip_prefix(':').is_some_and(|digits| {
-            digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+            let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+            plain && digits.parse::<u16>().is_ok()
         })
     });
     host.is_none_or(|host| host.split('.').all(label)) && port_is_good
