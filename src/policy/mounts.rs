@@ -78,13 +78,14 @@ fn mode(pattern: &str) -> (&str, Option<bool>) {
 
 /// Whether a value of `mounts` can mean anything: a rule that never matches refuses nothing.
 pub(super) fn is_pattern(text: &str) -> bool {
-    let (path, _) = mode(text);
+    let (path, mode) = mode(text);
     let known = match path.split('/').next() {
         Some("" | "~" | ".") => !path.is_empty(),
         Some(first) => first.starts_with("**"),
         None => false,
     };
-    text == "tmpfs" || known && is_real(path) && !has_mode(path)
+    // `/x:ro:rw` says that the colon is part of the name.
+    text == "tmpfs" || known && is_real(path) && (mode.is_some() || !has_mode(path))
 }
 
 /// Whether a pattern is written as real paths are, behind its first part: without `.` and `..`, two

@@ -209,7 +209,10 @@ impl<'a> Reader<'a> {
                 common.images = Some(patterns.map(|p| self.image(&value.span(), p)).collect());
             }
             "until" => {
-                let date = value.get_ref().as_datetime().and_then(|date| date.date);
+                // A time of day would be passed over.
+                let date = value.get_ref().as_datetime();
+                let date = date.filter(|date| date.time.is_none());
+                let date = date.and_then(|date| date.date);
                 match date {
                     Some(date) => {
                         let line = self.line(&value.span());

@@ -242,3 +242,16 @@ fn what_is_told_of_trust_is_what_was_decided() {
         (TRUST, vec![Said::Allowed, Said::NotAllowed])
     );
 }
+#[test]
+fn a_last_day_has_no_hour() {
+    for (until, fine) in [
+        ("2027-03-31", true),
+        ("2027-03-31T00:00:00Z", false),
+        ("2027-03-31T08:00:00", false),
+    ] {
+        let text = format!(
+            "version = 1\nextends = \"strict\"\n[[deny]]\nenv = [\"A\"]\nuntil = {until}\nreason = \"r\"\n"
+        );
+        assert_eq!(user_policy(&text).is_ok(), fine, "{until}");
+    }
+}
