@@ -227,12 +227,21 @@ fn a_program_must_be_what_its_sha256_says() {
     tool(&home, &["--sha256", &right, "./p"])
         .exits(125)
         .complains("nothing was run");
-    // A script is run by an interpreter of /usr; it is its own bytes that are checked.
+    // A script is run by an interpreter of /usr, which opens the copy by its descriptor's name; it
+    // is its own bytes that are checked.
     let right = sha256(&path);
-    let real = path.canonicalize().unwrap();
     tool(&home, &["--sha256", &right, "./p", "x"])
         .ok()
-        .prints(&format!("script {} x\n", real.to_str().unwrap()));
+        .says("script /proc/self/fd/")
+        .says(" x\n");
+    // A program finds itself where it was.
+    let python = Path::new("/usr/bin/python3").canonicalize().unwrap();
+    let script = "import os; print(os.readlink('/proc/self/exe'), os.listdir('/proc/self/fd'))";
+    let line = ["--sha256", &sha256(&python), "python3", "-c", script];
+    tool(&home, &line).ok().prints(&format!(
+        "{} ['0', '1', '2', '3']\n",
+        python.to_str().unwrap()
+    ));
     home.clean();
 }
 
@@ -271,6 +280,48 @@ fn a_program_that_is_written_to_meanwhile_is_the_one_that_was_checked() {
     }
     assert!(runs.iter().any(|ran| ran.code == Some(0)), "it never ran");
     home.clean();
+}
+
+/// The same where another file takes its name: the kernel takes a mount away whose place somebody
+/// renames onto (rename(2) in another mount namespace), and what is seen then is the other file.
+#[test]
+fn a_program_that_is_replaced_meanwhile_is_the_one_that_was_checked() {
+    need!("userns");
+    for (good, evil) in [
+        ("#!/bin/sh\necho good\n", "#!/bin/sh\necho evil\n"),
+        ("/usr/bin/true", "/usr/bin/false"),
+    ] {
+        let home = home();
+        let bytes = |what: &str| match what.starts_with('/') {
+            true => std::fs::read(what).unwrap(),
+            false => what.as_bytes().to_vec(),
+        };
+        let right = sha256(&program(&home, "good", bytes(good)));
+        program(&home, "evil", bytes(evil));
+        std::fs::hard_link(home.path("good"), home.path("p")).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let mut runs = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    for name in ["evil", "good"] {
+                        std::fs::hard_link(home.path(name), home.path("next")).unwrap();
+                        std::fs::rename(home.path("next"), home.path("p")).unwrap();
+                        std::thread::sleep(std::time::Duration::from_millis(2));
+                    }
+                }
+            });
+            for _ in 0..60 {
+                runs.push(tool(&home, &["--sha256", &right, "./p"]));
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        for ran in &runs {
+            assert!(!ran.out().contains("evil"), "{ran}");
+            assert_ne!(ran.code, Some(1), "{ran}");
+        }
+        home.clean();
+    }
 }
 
 #[test]

@@ -501,7 +501,7 @@ impl fmt::Display for Step {
             Self::MountProgram(p) => write!(
                 f,
                 "copy {:?} of the host into memory, refuse it unless it is {}, mount the copy on \
-                 {:?}: read-only, nosuid, nodev",
+                 {:?}: read-only, nosuid, nodev, and execute that copy whatever is there by then",
                 p.source, p.sha256, p.path
             ),
             Self::MakeFolder { path, mode, .. } => {

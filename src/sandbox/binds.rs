@@ -299,28 +299,37 @@ pub fn bind(
     ground.placed(root, tree.as_fd(), &b.path)
 }
 
+/// The copy that is executed, by its descriptor.
+pub struct Program {
+    pub file: OwnedFd,
+    /// It names an interpreter, which opens it anew (execve(2)).
+    pub script: bool,
+}
+
 /// A program in the cell's tmpfs, byte for byte as it is hashed, and on its place if it is the one
 /// that was named. Between a check of the host's own file and its execution somebody could write
-/// into it.
+/// into it. Its place is there for a program that looks for itself; what is executed is the copy's
+/// descriptor, because whoever renames another file onto the place outside takes the mount away.
 pub fn program(
     root: BorrowedFd<'_>,
     memory: BorrowedFd<'_>,
     ground: &mut Ground,
     source: BorrowedFd<'_>,
     p: &ProgramCopy,
-) -> Done {
+) -> Done<Program> {
     const NAME: &str = "program";
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let copy = openat(memory, NAME, flags, Mode::from_raw_mode(0o555));
     let copy = copy.at("openat the program's copy")?;
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
+    let (mut buffer, mut head) = (vec![0; 1 << 16], Vec::<u8>::with_capacity(2));
     loop {
         let read = rustix::io::retry_on_intr(|| rustix::io::read(source, &mut buffer[..]));
         match read.at("read the program")? {
             0 => break,
             n => {
                 hash.update(&buffer[..n]);
+                head.extend(buffer[..n].iter().take(2 - head.len()));
                 write_all(copy.as_fd(), &buffer[..n])?;
             }
         }
@@ -337,7 +346,11 @@ pub fn program(
         .and(MountAttr::NO_DEV);
     mount_setattr(tree.as_fd(), attributes, false).at("mount_setattr the program")?;
     attach(tree.as_fd(), target.as_fd())?;
-    ground.placed(root, tree.as_fd(), &p.path)
+    ground.placed(root, tree.as_fd(), &p.path)?;
+    Ok(Program {
+        file: tree,
+        script: head == b"#!",
+    })
 }
 
 /// A device node of the host in the cell's /dev, where nothing has its name.

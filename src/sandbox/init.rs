@@ -24,6 +24,7 @@ struct State {
     disk: Option<OwnedFd>,
     memory: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    program: Option<binds::Program>,
     verifier: Option<Pid>,
     /// Where the verifier's network namespace comes from.
     network: Option<OwnedFd>,
@@ -223,7 +224,9 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             let source = state.sources.get(program.number);
             let source = source.ok_or(out_of_order("a source that is not open"))?;
             let (root, memory) = (root.as_fd(), memory.as_fd());
-            binds::program(root, memory, &mut state.ground, source.as_fd(), program)
+            let program = binds::program(root, memory, &mut state.ground, source.as_fd(), program)?;
+            state.program = Some(program);
+            Ok(())
         }
         Step::MakeFolder { path, mode, owner } => {
             mounts::make_folder(state.root()?, path, *mode, *owner)
@@ -433,7 +436,7 @@ fn start_payload(launch: &Launch, state: &mut State, one: SingleThread) -> Done 
     match sys::fork(one).at("fork the payload")? {
         None => {
             drop(go);
-            payload::run(launch, &wait, terminal.as_ref())
+            payload::run(launch, &wait, terminal.as_ref(), state.program.as_ref())
         }
         Some(pid) => {
             state.payload = Some(pid);
@@ -453,6 +456,7 @@ fn confine(launch: &Launch, state: &mut State) -> Done {
     state.disk = None;
     state.memory = None;
     state.root = None;
+    state.program = None;
     payload::no_capabilities()?;
     rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")?;
     sys::install_filter(&launch.init_filter).at("seccomp for pid 1")

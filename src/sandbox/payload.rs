@@ -1,5 +1,6 @@
 //! The process that becomes the command: a linear list of things given up, seccomp last.
 
+use super::binds::Program;
 use super::launch::Launch;
 use super::mounts::read_file;
 use super::users::{self, User};
@@ -9,25 +10,35 @@ use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
 type Done<T = ()> = Result<T, Fault>;
 
 /// What steps leave for later ones.
 #[derive(Default)]
-struct State {
+struct State<'a> {
     user: Option<User>,
+    /// What is executed, where it is a copy.
+    program: Option<&'a Program>,
     ready: Option<Ready>,
 }
 
 /// Runs in the fork and never returns.
-pub fn run(launch: &Launch, wait: &OwnedFd, terminal: Option<&OwnedFd>) -> ! {
+pub fn run(
+    launch: &Launch,
+    wait: &OwnedFd,
+    terminal: Option<&OwnedFd>,
+    program: Option<&Program>,
+) -> ! {
     let Some(socket) = &launch.theirs.payload else {
         sys::exit_now(125)
     };
     let socket = socket.as_fd();
-    let mut state = State::default();
+    let mut state = State {
+        program,
+        ..State::default()
+    };
     for (index, planned) in launch.plan.steps().iter().enumerate() {
         if planned.actor != Actor::Payload {
             continue;
@@ -64,7 +75,7 @@ pub fn run(launch: &Launch, wait: &OwnedFd, terminal: Option<&OwnedFd>) -> ! {
 fn take(
     launch: &Launch,
     step: &Step,
-    state: &mut State,
+    state: &mut State<'_>,
     wait: &OwnedFd,
     terminal: Option<&OwnedFd>,
 ) -> Done {
@@ -95,7 +106,17 @@ fn take(
         Step::NoNewPrivileges => {
             rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")
         }
-        Step::CloseFiles => sys::close_range_cloexec(3).at("close_range"),
+        Step::CloseFiles => {
+            sys::close_range_cloexec(3).at("close_range")?;
+            match state.program {
+                // Its interpreter opens it by this descriptor's name.
+                Some(program) if program.script => {
+                    rustix::io::fcntl_setfd(&program.file, rustix::io::FdFlags::empty())
+                        .at("fcntl F_SETFD")
+                }
+                _ => Ok(()),
+            }
+        }
         Step::WaitForGo => {
             let mut byte = [0];
             match rustix::io::retry_on_intr(|| rustix::io::read(wait, &mut byte)).at("read go")? {
@@ -107,12 +128,12 @@ fn take(
             }
         }
         Step::Seccomp(_) => {
-            state.ready = Some(Ready::new(launch, state.user.as_ref()));
+            state.ready = Some(Ready::new(launch, state));
             sys::install_filter(&launch.payload_filter).at("seccomp")
         }
         Step::Execute { .. } => {
-            let make = || Ready::new(launch, state.user.as_ref());
-            Err(state.ready.take().unwrap_or_else(make).execute())
+            let ready = state.ready.take();
+            Err(ready.unwrap_or_else(|| Ready::new(launch, state)).execute())
         }
         _ => Err(Fault {
             errno: Errno::NOSYS,
@@ -322,11 +343,16 @@ struct Ready {
     args: sys::ExecArgs,
     /// Where the command may be, in order, and whether something is there.
     paths: Vec<(CString, bool)>,
+    /// The one path is that of a [`Program`].
+    copy: bool,
 }
+
+/// Why a copied program may not be executed.
+pub(super) const COPY_IS_GONE: &str = "execve: the copy";
 
 impl Ready {
     /// As execvp(3) looks for a command, but with the image's PATH and nothing of the host.
-    fn new(launch: &Launch, user: Option<&User>) -> Self {
+    fn new(launch: &Launch, state: &State<'_>) -> Self {
         let steps = launch.plan.steps().iter();
         let mut env = steps.filter_map(|planned| match &planned.step {
             Step::Execute { env, .. } => Some(env.as_slice()),
@@ -335,12 +361,19 @@ impl Ready {
         let env: &[Variable] = env.next_back().unwrap_or_default();
         let mut envp = launch.env.clone();
         if !env.iter().any(|v| v.name == "HOME") {
-            let home = user.and_then(|u| u.home.as_deref()).unwrap_or("/");
+            let home = state
+                .user
+                .as_ref()
+                .and_then(|u| u.home.as_deref())
+                .unwrap_or("/");
             envp.extend(CString::new(format!("HOME={home}")));
         }
         let command = launch.argv.first().map_or(&[][..], |c| c.to_bytes());
         let mut paths: Vec<CString> = Vec::new();
-        if let Some(path) = &launch.path {
+        if let Some(program) = state.program {
+            let fd = program.file.as_raw_fd();
+            paths.extend(CString::new(format!("/proc/self/fd/{fd}")));
+        } else if let Some(path) = &launch.path {
             paths.push(path.clone());
         } else if command.contains(&b'/') {
             paths.extend(CString::new(command));
@@ -361,6 +394,7 @@ impl Ready {
         });
         Self {
             paths: looked.collect(),
+            copy: state.program.is_some(),
             args: sys::ExecArgs::new(launch.argv.clone(), envp),
         }
     }
@@ -374,9 +408,11 @@ impl Ready {
         for (path, there) in &self.paths {
             let errno = sys::execve(path, &self.args);
             // A file that is there and still "not found" lacks its interpreter.
-            let call = match errno == Errno::NOENT && *there {
-                true => "execve: its interpreter",
-                false => "execve",
+            let call = match errno {
+                Errno::NOENT if *there => "execve: its interpreter",
+                // Landlock lets nothing be executed that is mounted nowhere.
+                Errno::ACCESS if self.copy => COPY_IS_GONE,
+                _ => "execve",
             };
             let found = !matches!(errno, Errno::NOENT | Errno::NOTDIR) || call != "execve";
             if found || self.paths.len() == 1 {

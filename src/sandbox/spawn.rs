@@ -3,7 +3,7 @@
 use super::launch::{Launch, Streams};
 use super::verifier::{self, Finding};
 use super::wire::{Received, Record, receive, send};
-use super::{binds, init};
+use super::{binds, init, payload};
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step, Upper};
 use crate::sys::{self, Cloned, Namespaces, SingleThread};
@@ -311,7 +311,13 @@ impl Running {
             Step::Execute { path, argv, .. } => {
                 let command = path.as_ref().or(argv.first()).map_or("", String::as_str);
                 let noent = rustix::io::Errno::NOENT.raw_os_error();
-                if errno == noent && call != "execve" {
+                if call == payload::COPY_IS_GONE {
+                    Error::new(
+                        Kind::CommandNotExecutable,
+                        format!("cannot execute {command:?}: {errno_words}; nothing was run"),
+                    )
+                    .hint("another file took its place while it started, or it is a script whose interpreter may not be executed")
+                } else if errno == noent && call != "execve" {
                     Error::new(
                         Kind::CommandNotFound,
                         format!(
