@@ -324,6 +324,23 @@ fn a_program_that_is_replaced_meanwhile_is_the_one_that_was_checked() {
     }
 }
 
+/// The kernel's name for a folder that is gone may be another folder's.
+#[test]
+fn a_folder_that_is_gone_is_no_other() {
+    need!("userns");
+    let home = home();
+    let other = folder(&home, "x (deleted)");
+    std::fs::write(other.join("f"), "other").unwrap();
+    let line = "mkdir x && cd x && rmdir ../x && exec \"$0\" tool -- cat f";
+    let lazaret = env!("CARGO_BIN_EXE_lazaret");
+    home.program(Path::new("/bin/sh"), ["-c", line, lazaret])
+        .run()
+        .exits(125)
+        .prints("")
+        .complains("the current folder is gone");
+    home.clean();
+}
+
 #[test]
 fn nothing_else_of_the_machine_is_there() {
     need!("userns", "python3");

@@ -104,8 +104,14 @@ pub fn real_path(path: &str, flag: &'static str) -> Result<String> {
 /// # Errors
 /// `Io`: it is gone or has no name.
 pub fn current_folder() -> Result<String> {
+    let inode = |path: &str| {
+        let stat = rustix::fs::stat(path).ok();
+        stat.map(|stat| (stat.st_dev, stat.st_ino))
+    };
     real(".")
         .filter(|path| path.starts_with('/'))
+        // "/x (deleted)", which may be the name of another folder (proc_pid_fd(5)).
+        .filter(|path| inode(path) == inode("."))
         .ok_or_else(|| {
             Error::new(Kind::Io, "the current folder is gone or cannot be named")
                 .hint("change to a folder that is there")
