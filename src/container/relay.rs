@@ -2,6 +2,7 @@
 //! waiting in a call: the loop must stay able to see timers and signals.
 
 use crate::error::{Context, Error, Result};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -10,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// At most this much is in flight in one direction, in bytes; as large as a pipe.
 const CHUNK: usize = 1 << 16;
+/// The first read's, which for most commands is the last.
+const FIRST: usize = 4096;
 /// A pipe that is ready takes this much without waiting (pipe(7), PIPE_BUF).
 const ATOMIC: usize = 4096;
 
@@ -28,6 +31,8 @@ enum Way {
 #[derive(Debug)]
 pub struct Relay {
     buffer: Vec<u8>,
+    /// What the next read makes room for, in bytes.
+    chunk: usize,
     start: usize,
     blocked: bool,
     way: Way,
@@ -51,6 +56,7 @@ impl Relay {
         };
         Self {
             buffer: Vec::new(),
+            chunk: FIRST,
             start: 0,
             blocked: false,
             way,
@@ -99,16 +105,16 @@ impl Relay {
     }
 
     fn fill(&mut self, source: BorrowedFd<'_>) {
-        self.buffer.resize(CHUNK, 0);
+        self.buffer.clear();
+        self.buffer.reserve(self.chunk);
         self.start = 0;
-        match rustix::io::retry_on_intr(|| rustix::io::read(source, &mut self.buffer[..])) {
+        let read = || rustix::io::read(source, spare_capacity(&mut self.buffer));
+        match rustix::io::retry_on_intr(read) {
             // EIO: the last process on the pty is gone (pty(7)).
-            Ok(0) | Err(Errno::IO) => {
-                self.buffer.clear();
-                self.done = true;
-            }
-            Ok(n) => self.buffer.truncate(n),
-            Err(Errno::AGAIN) => self.buffer.clear(),
+            Ok(0) | Err(Errno::IO) => self.done = true,
+            Ok(n) if n < FIRST => {}
+            Ok(_) => self.chunk = CHUNK,
+            Err(Errno::AGAIN) => {}
             Err(e) => self.fail(Error::call("read a standard stream", e.raw_os_error())),
         }
     }

@@ -65,22 +65,31 @@ pub(super) fn folder(root: BorrowedFd<'_>, path: &str, mode: u32, links: bool) -
         other => return other.at("openat2 a mount point below the new root"),
     }
     let mut sofar = String::with_capacity(path.len());
-    let mut at = open(".").at("openat2 the new root")?;
+    let mut at: Option<OwnedFd> = None;
     for name in path.split('/').filter(|n| !n.is_empty() && *n != ".") {
         if !sofar.is_empty() {
             sofar.push('/');
         }
         sofar.push_str(name);
-        at = match open(&sofar) {
+        // The whole path was just looked at.
+        let found = match sofar.len() == path.len() {
+            true => Err(Errno::NOENT),
+            false => open(&sofar),
+        };
+        at = Some(match found {
             Err(Errno::NOENT) => {
-                rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(mode))
+                let above = at.as_ref().map_or(root, AsFd::as_fd);
+                rustix::fs::mkdirat(above, name, Mode::from_raw_mode(mode))
                     .at("mkdirat below the new root")?;
                 open(&sofar).at("openat2 a folder that was just made")?
             }
             other => other.at("openat2 a mount point below the new root")?,
-        };
+        });
     }
-    Ok(at)
+    match at {
+        Some(folder) => Ok(folder),
+        None => open(".").at("openat2 the new root"),
+    }
 }
 
 pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Done {
@@ -238,9 +247,9 @@ pub fn dev(
         path.clear();
         path.push_str("/dev/");
         path.push_str(&node.name);
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
-        openat(CWD, node.name.as_str(), flags, Mode::from_raw_mode(0o444))
-            .at("openat a device's mount point")?;
+        let file = FileType::RegularFile;
+        rustix::fs::mknodat(CWD, node.name.as_str(), file, Mode::from_raw_mode(0o444), 0)
+            .at("mknodat a device's mount point")?;
         bind(&path, &node.name).at("mount --bind a device node")?;
         // What is there now, whatever it was when it was named.
         let stat =

@@ -386,7 +386,9 @@ impl Ready {
             }
         }
         let there = |path: &CString| {
-            rustix::fs::access(path.as_c_str(), rustix::fs::Access::EXISTS).is_ok()
+            let seen = rustix::fs::access(path.as_c_str(), rustix::fs::Access::EXISTS);
+            // Only these say that nothing is there; of the rest execve has more to say.
+            !matches!(seen, Err(Errno::NOENT | Errno::NOTDIR))
         };
         let looked = paths.into_iter().map(|path| {
             let there = there(&path);
@@ -406,6 +408,10 @@ impl Ready {
             call: "execve",
         };
         for (path, there) in &self.paths {
+            // Nobody is there to put a file where a moment ago was none.
+            if !there && self.paths.len() > 1 {
+                continue;
+            }
             let errno = sys::execve(path, &self.args);
             // A file that is there and still "not found" lacks its interpreter.
             let call = match errno {
