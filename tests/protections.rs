@@ -476,28 +476,25 @@ fn table(filter: Option<&String>) -> ExitCode {
         let word = if verdict.is_ok() { "ok" } else { "FAILED" };
         println!("test {} ... {word} ({said})", row.name);
     }
-    if filter.is_none() {
-        match refuses_a_wrong_node(&scene) {
-            Ok(()) => println!("test a device node that is another device ... ok (refused)"),
+    type Check = fn(&Scene) -> Result<(), String>;
+    let checks: [(&str, Check); 4] = [
+        ("a device node that is another device", refuses_a_wrong_node),
+        (
+            "a target that an image's link leads astray",
+            refuses_a_stray_target,
+        ),
+        (
+            "a source that is not what was judged",
+            refuses_another_source,
+        ),
+        ("a command that was not let go", waits_for_the_release),
+    ];
+    for (name, check) in checks.iter().filter(|_| filter.is_none()) {
+        match check(&scene) {
+            Ok(()) => println!("test {name} ... ok (refused)"),
             Err(why) => {
                 failed += 1;
-                println!("test a device node that is another device ... FAILED ({why})");
-            }
-        }
-    }
-    if filter.is_none() {
-        match refuses_a_stray_target(&scene) {
-            Ok(()) => println!("test a target that an image's link leads astray ... ok (refused)"),
-            Err(why) => {
-                failed += 1;
-                println!("test a target that an image's link leads astray ... FAILED ({why})");
-            }
-        }
-        match refuses_another_source(&scene) {
-            Ok(()) => println!("test a source that is not what was judged ... ok (refused)"),
-            Err(why) => {
-                failed += 1;
-                println!("test a source that is not what was judged ... FAILED ({why})");
+                println!("test {name} ... FAILED ({why})");
             }
         }
     }
@@ -626,9 +623,16 @@ fn launch(args: &[String]) -> lazaret::error::Result<u8> {
         _ => Vec::new(),
     };
     let mut running = sandbox::spawn(sandbox::prepare(plan, judged, false)?, one)?;
-    Ok(container::supervise::supervise(&mut running, &signals)?
-        .how
-        .exit_code())
+    if which == "unreleased" {
+        // The layers are checked and pid 1 is confined long before.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let waits = matches!(running.next_told()?, sandbox::Told::Nothing)
+            && matches!(running.next_payload_told()?, sandbox::Told::Nothing);
+        return Ok(if waits { 42 } else { 1 });
+    }
+    running.release()?;
+    let exit = container::supervise::supervise(&mut running, &signals, &mut || {})?;
+    Ok(exit.how.exit_code())
 }
 
 /// A descriptor of a host file that survives exec: a caller's carelessness.
@@ -666,30 +670,31 @@ fn give_a_key() {
 fn refuses_a_wrong_node(scene: &Scene) -> Result<(), String> {
     let mut row = row("wrong node", "fds", &[]);
     row.beside = &[wrong_node];
-    let output = scene.run(&row, "held");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    match output.status.code() == Some(125) && said.contains("not the device") {
-        true => Ok(()),
-        false => Err(words(&output)),
-    }
+    refuses(scene, &row, "not the device")
 }
 
 /// As above: between the decision and the mount another folder came to be where the source was.
 fn refuses_another_source(scene: &Scene) -> Result<(), String> {
-    let output = scene.run(&row("wrong source", "bind", &[]), "held");
+    refuses(scene, &row("wrong source", "bind", &[]), "not what it was")
+}
+
+/// As above: an image's link leads the mount into the cell's own /proc.
+fn refuses_a_stray_target(scene: &Scene) -> Result<(), String> {
+    refuses(scene, &row("wrong target", "bind", &[]), "the cell's own")
+}
+
+fn refuses(scene: &Scene, row: &Row, why: &str) -> Result<(), String> {
+    let output = scene.run(row, "held");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    match output.status.code() == Some(125) && said.contains("not what it was") {
+    match output.status.code() == Some(125) && said.contains(why) {
         true => Ok(()),
         false => Err(words(&output)),
     }
 }
 
-/// As above: an image's link leads the mount into the cell's own /proc.
-fn refuses_a_stray_target(scene: &Scene) -> Result<(), String> {
-    let output = scene.run(&row("wrong target", "bind", &[]), "held");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    match output.status.code() == Some(125) && said.contains("the cell's own") {
-        true => Ok(()),
-        false => Err(words(&output)),
-    }
+/// As above: a command that the supervisor does not let go.
+fn waits_for_the_release(scene: &Scene) -> Result<(), String> {
+    let output = scene.run(&rows()[0], "unreleased");
+    let waited = output.status.code() == Some(42);
+    waited.then_some(()).ok_or_else(|| words(&output))
 }

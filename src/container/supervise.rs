@@ -118,13 +118,13 @@ enum Wake {
     Init,
     Signals,
     Control,
-    Payload,
     Report,
     Stream(usize),
 }
 
 struct Loop<'a> {
     running: &'a mut Running,
+    beside: &'a mut dyn FnMut(),
     stdio: Stdio,
     relays: [Option<Relay>; 3],
     raw: Option<RawTerminal>,
@@ -143,9 +143,14 @@ struct Loop<'a> {
     report_open: bool,
 }
 
-/// Runs the loop to the end of the cell. An error means that nothing was executed, or that the
-/// cell was killed because the supervisor could not go on.
-pub fn supervise(running: &mut Running, signals: &Signals) -> Result<Exit> {
+/// Runs the loop to the end of the cell. `beside` is called once, when the command has ended, while
+/// the kernel takes the cell down. An error means that nothing was executed, or that the cell was
+/// killed because the supervisor could not go on.
+pub fn supervise(
+    running: &mut Running,
+    signals: &Signals,
+    beside: &mut dyn FnMut(),
+) -> Result<Exit> {
     let (mut stdio, mut timeout) = (Stdio::Output, None);
     for planned in running.plan().steps() {
         if let Step::Supervise {
@@ -158,6 +163,7 @@ pub fn supervise(running: &mut Running, signals: &Signals) -> Result<Exit> {
     }
     let mut this = Loop {
         running,
+        beside,
         stdio,
         relays: [None, None, None],
         raw: None,
@@ -189,10 +195,12 @@ pub fn supervise(running: &mut Running, signals: &Signals) -> Result<Exit> {
     };
     // pid 1 has ended or was killed: wait until the kernel has taken everything down.
     this.running.reap()?;
+    // First of all, and one whatever the other says: whether the command ran.
+    let (told, payload_told) = (this.hear_control_out(), this.hear_payload_out());
     killed?;
     result?;
-    while this.control_open && this.hear_control()? {}
-    while this.payload_open && this.hear_payload()? {}
+    told?;
+    payload_told?;
     this.drain_streams(signals)?;
     drop(this.raw.take());
     if let Some(failure) = this.failure.take() {
@@ -297,8 +305,7 @@ impl Loop<'_> {
                 match wake {
                     Wake::Init => return Ok(()),
                     Wake::Signals => self.forward(signals)?,
-                    Wake::Control => while self.control_open && self.hear_control()? {},
-                    Wake::Payload => while self.payload_open && self.hear_payload()? {},
+                    Wake::Control => self.hear_control_out()?,
                     Wake::Report => self.report_open = self.running.read_report()?,
                     Wake::Stream(_) => {}
                 }
@@ -311,15 +318,10 @@ impl Loop<'_> {
         let mut watched: Vec<(Wake, BorrowedFd<'_>, PollFlags)> = Vec::with_capacity(8);
         watched.push((Wake::Init, running.init.as_fd(), PollFlags::IN));
         watched.push((Wake::Signals, signals.fd.as_fd(), PollFlags::IN));
-        if self.control_open {
+        // Not for its mere end, once it has told the command's: pid 1's own follows. The payload's
+        // socket is heard after that too: whatever it tells, the payload ends of it.
+        if self.control_open && self.status.is_none() {
             watched.push((Wake::Control, running.control.as_fd(), PollFlags::IN));
-        }
-        if self.payload_open {
-            watched.push((
-                Wake::Payload,
-                running.payload_records.as_fd(),
-                PollFlags::IN,
-            ));
         }
         if self.report_open {
             watched.push((Wake::Report, running.report.as_fd(), PollFlags::IN));
@@ -460,6 +462,16 @@ impl Loop<'_> {
         Ok(())
     }
 
+    fn hear_control_out(&mut self) -> Result<()> {
+        while self.control_open && self.hear_control()? {}
+        Ok(())
+    }
+
+    fn hear_payload_out(&mut self) -> Result<()> {
+        while self.payload_open && self.hear_payload()? {}
+        Ok(())
+    }
+
     /// One record of pid 1; false when there is none now.
     fn hear_control(&mut self) -> Result<bool> {
         match self.running.next_told()? {
@@ -479,7 +491,11 @@ impl Loop<'_> {
                 self.report_open = false;
                 self.failure.get_or_insert(refused(&self.exit.findings));
             }
-            Told::Ended { status } => self.status = Some(status),
+            Told::Ended { status } => {
+                if self.status.replace(status).is_none() {
+                    (self.beside)();
+                }
+            }
             Told::Took { step, nanoseconds } => self.exit.took.push((step, nanoseconds)),
             Told::Failed(error) => {
                 self.failure.get_or_insert(error);

@@ -7,8 +7,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
 use crate::plan::{self, Ground, IdMap, Plan};
 use crate::policy::{
-    Admit, Ear, Granted, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason,
-    Request, SubIds, Verdict, admit, decide, keep_id, wanted_devices,
+    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason, Request, SubIds,
+    Verdict, admit, decide, keep_id, wanted_devices,
 };
 use crate::report::{self, Progress};
 use crate::sandbox::{self, Finding};
@@ -155,14 +155,8 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         return Ok(0);
     }
     check_terminal(request)?;
-    for downgrade in &grants.downgrades {
-        report::warning(downgrade);
-    }
-    for note in &grants.notes {
-        report::note(note);
-    }
     let containers = Containers::new(store.containers()?);
-    let record = containers.create(New {
+    let new = New {
         name: request.name.clone(),
         image: asked.image.to_string(),
         image_id: image.manifest.config.digest,
@@ -170,9 +164,14 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         argv: grants.argv.value.clone(),
         ephemeral: grants.ephemeral.value,
         owners: owners(&map),
-    })?;
-    clock.stage("write down the container");
-    let mut executed = false;
+    };
+    // A name may be taken, and what is to be kept needs its folder: nothing is launched before.
+    let first = new.name.is_some() || !new.ephemeral;
+    let mut written = Written::new(&containers, new);
+    if first {
+        written.begin()?;
+        clock.stage("write down the container");
+    }
     let done = start(
         request,
         &grants,
@@ -181,19 +180,17 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         &host,
         sources,
         &store,
-        &containers,
-        &record,
         &mut clock,
-        &mut executed,
+        &mut written,
     );
     let code = match &done {
         Ok(exit) => exit.how.exit_code(),
         Err(e) => e.exit_code(),
     };
-    let ended = match done.is_err() && !executed {
+    let ended = match done.is_err() && !written.executed {
         // There is nothing that anybody could look at.
-        true => place::forget_container(&containers, record.record()),
-        false => record.end(&containers, code),
+        true => written.forget(),
+        false => written.end(code),
     };
     clock.stage("write down the end");
     // Why nothing ran, or the exit code of what ran, is what the caller waits for.
@@ -225,41 +222,33 @@ fn start(
     host: &HostFacts,
     sources: Vec<OwnedFd>,
     store: &Store,
-    containers: &Containers,
-    record: &Held,
     clock: &mut Clock,
-    executed: &mut bool,
+    written: &mut Written<'_>,
 ) -> Result<Exit> {
-    let disk = match grants.ephemeral.value {
-        true => None,
-        false => Some(writable_folder(store, containers, record, &map)?),
+    let disk = match &written.held {
+        Some(held) if !grants.ephemeral.value => {
+            Some(writable_folder(store, written.containers, held, &map)?)
+        }
+        _ => None,
     };
     let plan = plan_of(grants, rootfs, map, host, disk)?;
     clock.stage("plan");
-    let timeout = grants.timeout.as_ref();
-    let exit = launch(
-        plan,
-        sources,
-        request.timings,
-        timeout,
-        host,
-        clock,
-        executed,
-    )?;
+    let (timings, written) = (request.timings, Some(written));
+    let exit = launch(plan, sources, timings, grants, host, clock, written)?;
     record_again(store, rootfs, &exit);
     Ok(exit)
 }
 
-/// The stages prepare, spawn and supervise of a plan. `timings`: each step's time is added;
-/// `executed` says whether the command ran, also where this fails.
+/// The stages prepare, spawn and supervise of a plan, and what is said of it. `timings`: each step's
+/// time is added; `written`: what is written down of it, if anything.
 pub(super) fn launch(
     plan: Plan,
     sources: Vec<OwnedFd>,
     timings: bool,
-    timeout: Option<&Granted<Duration>>,
+    grants: &Grants,
     host: &HostFacts,
     clock: &mut Clock,
-    executed: &mut bool,
+    mut written: Option<&mut Written<'_>>,
 ) -> Result<Exit> {
     let one = SingleThread::check()?;
     let signals = Signals::take()?;
@@ -267,8 +256,25 @@ pub(super) fn launch(
     clock.stage("prepare");
     let mut running = sandbox::spawn(launch, one).map_err(|e| why_no_cell(e, host))?;
     clock.stage("spawn");
-    let exit = supervise(&mut running, &signals);
-    *executed = running.executed;
+    // Beside the mounts, and before the command can say anything: it waits for the release.
+    if let Some(written) = &mut written {
+        written.begin()?;
+    }
+    for downgrade in &grants.downgrades {
+        report::warning(downgrade);
+    }
+    for note in &grants.notes {
+        report::note(note);
+    }
+    running.release()?;
+    let exit = supervise(&mut running, &signals, &mut || {
+        if let Some(written) = &mut written {
+            written.end_early();
+        }
+    });
+    if let Some(written) = written {
+        written.executed = running.executed;
+    }
     let exit = exit?;
     clock.stage("run");
     if timings {
@@ -280,13 +286,69 @@ pub(super) fn launch(
             }
         }
     }
-    if let (Some(timeout), crate::container::supervise::Ended::Timeout) = (timeout, exit.how) {
+    if let (Some(timeout), crate::container::supervise::Ended::Timeout) =
+        (&grants.timeout, exit.how)
+    {
         report::stderr(&format!(
             "lazaret: the time limit of {:?} ran out: killed\n",
             timeout.value
         ));
     }
     Ok(exit)
+}
+
+/// What is written down of a run, each word once.
+pub(super) struct Written<'a> {
+    containers: &'a Containers,
+    /// What is still to be written down.
+    new: Option<New>,
+    /// What is, and its end is not.
+    held: Option<Held>,
+    /// How writing down the end early went.
+    early: Result<()>,
+    /// Whether the command ran, also where the run failed.
+    executed: bool,
+}
+
+impl<'a> Written<'a> {
+    fn new(containers: &'a Containers, new: New) -> Self {
+        Self {
+            containers,
+            new: Some(new),
+            held: None,
+            early: Ok(()),
+            executed: false,
+        }
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if let Some(new) = self.new.take() {
+            self.held = Some(self.containers.create(new)?);
+        }
+        Ok(())
+    }
+
+    /// Beside the end of the cell, if there will be nothing to look at: what is kept has ended only
+    /// once nothing inside can write to it any more.
+    fn end_early(&mut self) {
+        if let Some(held) = self.held.take_if(|held| held.record().ephemeral) {
+            self.early = held.end(self.containers, 0);
+        }
+    }
+
+    fn end(self, code: u8) -> Result<()> {
+        match self.held {
+            Some(held) => held.end(self.containers, code),
+            None => self.early,
+        }
+    }
+
+    fn forget(self) -> Result<()> {
+        match self.held {
+            Some(held) => place::forget_container(self.containers, held.record()),
+            None => self.early,
+        }
+    }
 }
 
 /// Layers whose contents were found right and whose stat records were not: a restored backup. What

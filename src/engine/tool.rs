@@ -57,24 +57,10 @@ pub fn tool(request: &ToolRequest) -> Result<u8> {
         report::plan(&plan, request.format)?;
         return Ok(0);
     }
-    for downgrade in &grants.downgrades {
-        report::warning(downgrade);
-    }
-    for note in &grants.notes {
-        report::note(note);
-    }
     clock.stage("plan");
-    let timeout = grants.timeout.as_ref();
-    let exit = launch(
-        plan,
-        sources,
-        request.timings,
-        timeout,
-        &host,
-        &mut clock,
-        // There is no record of it.
-        &mut false,
-    )?;
+    let timings = request.timings;
+    // There is no record of it.
+    let exit = launch(plan, sources, timings, &grants, &host, &mut clock, None)?;
     if request.timings {
         report::timings(clock.stages(), request.format);
     }

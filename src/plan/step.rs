@@ -257,7 +257,7 @@ pub enum Step {
     NoNewPrivileges,
     /// Every fd but the standard streams closes at exec.
     CloseFiles,
-    /// Until the layers are checked and pid 1 is confined.
+    /// Until the layers are checked, pid 1 is confined, and the supervisor has done its part.
     WaitForGo,
     /// System calls: last, so that nothing of the launch must be allowed.
     Seccomp(seccomp::Profile),

@@ -26,10 +26,15 @@ struct State {
     root: Option<OwnedFd>,
     program: Option<binds::Program>,
     verifier: Option<Pid>,
+    /// The supervisor has said that the command may run.
+    released: bool,
     /// Where the verifier's network namespace comes from.
     network: Option<OwnedFd>,
+    /// The verifier has not agreed yet.
     checking: bool,
     payload: Option<Pid>,
+    /// The payload's process, for the supervisor, until it is sent.
+    pidfd: Option<OwnedFd>,
     go: Option<OwnedFd>,
     signals: Option<nix::sys::signalfd::SignalFd>,
 }
@@ -135,7 +140,10 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             }
             map_ids(map, launch.theirs.control.as_fd())
         }
-        Step::DieWithSupervisor => die_with_supervisor(launch.theirs.control.as_fd()),
+        Step::DieWithSupervisor => {
+            state.released = die_with_supervisor(launch.theirs.control.as_fd())?;
+            Ok(())
+        }
         Step::ScrubMemory => {
             if !sys::scrub_arguments_and_environment() {
                 return Err(Fault {
@@ -340,19 +348,24 @@ pub(super) fn map_ids(map: &IdMap, control: BorrowedFd<'_>) -> Done {
     }
 }
 
-/// Both the signal and, because a change of ids clears it, the socket that [`reap`] watches.
-pub(super) fn die_with_supervisor(control: BorrowedFd<'_>) -> Done {
+/// Both the signal and, because a change of ids clears it, the socket that [`reap`] watches. Whether
+/// the supervisor has already let the command go.
+pub(super) fn die_with_supervisor(control: BorrowedFd<'_>) -> Done<bool> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .at("prctl PR_SET_PDEATHSIG")?;
     // The supervisor may have died before the call above.
     match receive(control, true).at("recvmsg from the supervisor")? {
-        Received::Nothing => Ok(()),
-        _ => Err(Fault {
-            errno: Errno::PIPE,
-            call: "the supervisor is gone",
-        }),
+        Received::Nothing => Ok(false),
+        Received::Record(Record::Release, _) => Ok(true),
+        _ => Err(GONE),
     }
 }
+
+/// The supervisor ended, or said what it never says.
+const GONE: Fault = Fault {
+    errno: Errno::PIPE,
+    call: "the supervisor is gone",
+};
 
 fn open_layers(launch: &Launch, state: &mut State) -> Done {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -443,9 +456,17 @@ fn start_payload(launch: &Launch, state: &mut State, one: SingleThread) -> Done 
             state.go = Some(go);
             let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
                 .at("pidfd_open the payload")?;
-            let mut fds = vec![pidfd.as_fd()];
-            fds.extend(terminal.as_ref().map(AsFd::as_fd));
-            send(launch.theirs.control.as_fd(), &Record::Started, &fds)
+            match terminal {
+                // The supervisor gives the pty its size before the command can ask for it.
+                Some(master) => {
+                    let fds = [pidfd.as_fd(), master.as_fd()];
+                    send(launch.theirs.control.as_fd(), &Record::Started, &fds)
+                }
+                None => {
+                    state.pidfd = Some(pidfd);
+                    Ok(())
+                }
+            }
         }
     }
 }
@@ -462,7 +483,7 @@ fn confine(launch: &Launch, state: &mut State) -> Done {
     sys::install_filter(&launch.init_filter).at("seccomp for pid 1")
 }
 
-/// Says go once the verifier agrees, reaps everything, and ends when the payload does.
+/// Says go once the verifier and the supervisor agree, reaps everything, and ends when the payload does.
 fn reap(launch: &Launch, mut state: State) -> Done {
     use rustix::event::{PollFd, PollFlags, poll};
     let control = launch.theirs.control.as_fd();
@@ -474,9 +495,6 @@ fn reap(launch: &Launch, mut state: State) -> Done {
         state.payload.ok_or(fault)?,
         state.signals.take().ok_or(fault)?,
     );
-    if !state.checking {
-        go(&mut state, control)?;
-    }
     loop {
         loop {
             let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
@@ -497,11 +515,14 @@ fn reap(launch: &Launch, mut state: State) -> Done {
             if Some(pid) == state.verifier {
                 state.verifier = None;
                 if status.exit_status() == Some(0) {
-                    go(&mut state, control)?;
+                    state.checking = false;
                 } else {
                     return send(control, &Record::Refused, &[]);
                 }
             }
+        }
+        if state.released && !state.checking && state.go.is_some() {
+            go(&mut state, control)?;
         }
         let mut fds = [
             PollFd::new(&control, PollFlags::IN),
@@ -512,18 +533,21 @@ fn reap(launch: &Launch, mut state: State) -> Done {
             Err(e) => return Err(e).at("poll"),
         }
         if !fds[0].revents().is_empty() {
-            // Nothing is ever said to pid 1 after the map: the supervisor is gone.
-            return Err(Fault {
-                errno: Errno::PIPE,
-                call: "the supervisor is gone",
-            });
+            // Nothing else is said to pid 1 after the map.
+            match receive(control, true).at("recvmsg from the supervisor")? {
+                Received::Record(Record::Release, _) if !state.released => state.released = true,
+                _ => return Err(GONE),
+            }
+            continue;
         }
         while matches!(signals.read_signal(), Ok(Some(_))) {}
     }
 }
 
 fn go(state: &mut State, control: BorrowedFd<'_>) -> Done {
-    send(control, &Record::Go, &[])?;
+    let pidfd = state.pidfd.take();
+    let fds: Vec<BorrowedFd<'_>> = pidfd.iter().map(AsFd::as_fd).collect();
+    send(control, &Record::Go, &fds)?;
     match state.go.take() {
         Some(go) => rustix::io::write(&go, b"g").map(drop).at("write go"),
         None => Ok(()),

@@ -2,7 +2,7 @@
 
 use super::launch::{Launch, Streams};
 use super::verifier::{self, Finding};
-use super::wire::{Received, Record, receive, send};
+use super::wire::{Fault, Received, Record, receive, send};
 use super::{binds, init, payload};
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step, Upper};
@@ -25,6 +25,8 @@ pub struct Running {
     pub payload_records: OwnedFd,
     /// The verifier's report.
     pub report: OwnedFd,
+    /// Its other end, held so that the report's end wakes nobody: go or refusal say it.
+    report_end: Option<OwnedFd>,
     /// The supervisor's ends of the standard streams.
     pub streams: Streams,
     /// The payload's process, once started.
@@ -37,9 +39,9 @@ pub struct Running {
 /// Something that the cell told.
 #[derive(Debug)]
 pub enum Told {
-    /// The payload was forked; streams are complete.
+    /// The payload of a cell with a pty was forked; the pty is there.
     Started,
-    /// The layers are as recorded; the payload goes.
+    /// The layers are as recorded; the payload is known, and goes.
     Go,
     /// The payload ended, with waitpid's status.
     Ended { status: i32 },
@@ -73,11 +75,12 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
     let Launch {
         plan,
         ours,
-        theirs,
+        mut theirs,
         streams,
         child,
         ..
     } = launch;
+    let report_end = theirs.report.take();
     drop((theirs, child));
     let running = Running {
         plan,
@@ -86,20 +89,23 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
         control: ours.control,
         payload_records: ours.payload,
         report: ours.report,
+        report_end,
         streams,
         payload: None,
         executed: false,
         reported: Vec::new(),
     };
     if write_map(pid, &map)? {
-        send(running.control.as_fd(), &Record::Mapped, &[]).map_err(|f| {
-            Error::new(
-                Kind::Launch,
-                format!("{}: {}", f.call, strerror(f.errno.raw_os_error())),
-            )
-        })?;
+        send(running.control.as_fd(), &Record::Mapped, &[]).map_err(no_send)?;
     }
     Ok(running)
+}
+
+fn no_send(fault: Fault) -> Error {
+    Error::new(
+        Kind::Launch,
+        format!("{}: {}", fault.call, strerror(fault.errno.raw_os_error())),
+    )
 }
 
 /// What a failed clone means for a person.
@@ -198,6 +204,20 @@ fn map_directly(pid: Pid, uid: &[IdRange], gid: &[IdRange]) -> Result<()> {
 }
 
 impl Running {
+    /// Lets the command go as soon as pid 1 and the verifier agree: without this word it never runs.
+    /// What has to be done before, and takes time, is done between [`spawn`] and here, beside the
+    /// mounts.
+    ///
+    /// # Errors
+    /// `Launch`: a call failed. That pid 1 is gone is none: why is what it told last.
+    pub fn release(&self) -> Result<()> {
+        use rustix::io::Errno;
+        match send(self.control.as_fd(), &Record::Release, &[]) {
+            Err(fault) if matches!(fault.errno, Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            other => other.map_err(no_send),
+        }
+    }
+
     /// What pid 1 says, without waiting.
     pub fn next_told(&mut self) -> Result<Told> {
         let received = receive(self.control.as_fd(), true).or_call(|| "recvmsg from pid 1")?;
@@ -210,7 +230,11 @@ impl Running {
                 self.streams.terminal = fds.next();
                 Told::Started
             }
-            Received::Record(Record::Go, _) => Told::Go,
+            Received::Record(Record::Go, fds) => {
+                let payload = fds.into_iter().next();
+                self.payload = payload.or(self.payload.take());
+                Told::Go
+            }
             Received::Record(Record::Refused, _) => Told::Refused,
             Received::Record(Record::Ended { status }, _) => Told::Ended { status },
             Received::Record(Record::Took { step, nanoseconds }, _) => {
@@ -219,7 +243,7 @@ impl Running {
             Received::Record(Record::Failed { step, errno, call }, _) => {
                 Told::Failed(self.failure(step, errno, &call))
             }
-            Received::Record(Record::Mapped | Record::Network, _) => {
+            Received::Record(Record::Mapped | Record::Release | Record::Network, _) => {
                 return Err(Error::new(Kind::Launch, "pid 1 broke the protocol"));
             }
         })
@@ -245,7 +269,7 @@ impl Running {
     }
 
     /// Takes in what of the verifier's report is there, to be called when [`Running::report`] is
-    /// readable; false at its end.
+    /// readable; false at its end, which does not come before [`Running::findings`].
     pub fn read_report(&mut self) -> Result<bool> {
         let mut buffer = [0; 1 << 14];
         let n = rustix::io::retry_on_intr(|| rustix::io::read(&self.report, &mut buffer[..]))
@@ -257,6 +281,7 @@ impl Running {
     /// The verifier's findings; reads its report to the end, which has come when pid 1 said go or
     /// refused.
     pub fn findings(&mut self) -> Result<Vec<Finding>> {
+        drop(self.report_end.take());
         while self.read_report()? {}
         verifier::findings(&self.reported)
             .ok_or_else(|| Error::new(Kind::Launch, "the verifier's report is cut short"))

@@ -53,9 +53,11 @@ pub enum Record {
         errno: i32,
         call: String,
     },
-    /// init forked the payload; its pidfd (and the pty's master) come along.
+    /// init forked the payload of a cell with a pty; its pidfd and the pty's master come along.
     Started,
-    /// The verifier found the layers as recorded, and the payload may go.
+    /// The verifier found the layers as recorded, and the payload may go. Without a pty the
+    /// payload's pidfd comes along: every record wakes the supervisor, often on the very core that
+    /// init needs.
     Go,
     /// The verifier said no; its own report says what.
     Refused,
@@ -63,6 +65,8 @@ pub enum Record {
     Ended { status: i32 },
     /// Supervisor to init: the id map is written.
     Mapped,
+    /// Supervisor to init: on its side everything is done that has to be before the command runs.
+    Release,
     /// The verifier made the network namespace, which comes along.
     Network,
     /// How long a step took.
@@ -82,6 +86,7 @@ impl Record {
             Self::Refused => (4, 0, 0, ""),
             Self::Ended { status } => (5, 0, u64::from(status.cast_unsigned()), ""),
             Self::Mapped => (6, 0, 0, ""),
+            Self::Release => (9, 0, 0, ""),
             Self::Network => (8, 0, 0, ""),
             Self::Took { step, nanoseconds } => (7, *step, *nanoseconds, ""),
         };
@@ -125,6 +130,7 @@ impl Record {
                 nanoseconds: number,
             },
             8 => Self::Network,
+            9 => Self::Release,
             _ => return None,
         })
     }
@@ -192,14 +198,23 @@ pub fn receive(socket: BorrowedFd<'_>, nonblocking: bool) -> rustix::io::Result<
     if nonblocking {
         flags |= RecvFlags::DONTWAIT;
     }
-    let got = match rustix::io::retry_on_intr(|| {
-        recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            flags,
-        )
-    }) {
+    let mut take = || {
+        rustix::io::retry_on_intr(|| {
+            recvmsg(
+                socket,
+                &mut [IoSliceMut::new(&mut bytes)],
+                &mut control,
+                flags,
+            )
+        })
+    };
+    let got = match take() {
+        // The other side closed with something unread, which says nothing of what it sent before:
+        // that comes now, once the error is taken (unix(7)).
+        Err(Errno::CONNRESET) => take(),
+        other => other,
+    };
+    let got = match got {
         Ok(got) => got,
         Err(Errno::AGAIN) => return Ok(Received::Nothing),
         Err(Errno::CONNRESET) => return Ok(Received::Closed),
@@ -225,6 +240,23 @@ pub fn receive(socket: BorrowedFd<'_>, nonblocking: bool) -> rustix::io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard() {
+        let (ours, theirs) = crate::sandbox::launch::records_socket().unwrap();
+        send(ours.as_fd(), &Record::Release, &[]).unwrap();
+        send(theirs.as_fd(), &Record::Refused, &[]).unwrap();
+        // With the release unread: the socket is reset.
+        drop(theirs);
+        let heard = receive(ours.as_fd(), true).unwrap();
+        assert!(
+            matches!(heard, Received::Record(Record::Refused, _)),
+            "{heard:?}"
+        );
+        let heard = receive(ours.as_fd(), true).unwrap();
+        assert!(matches!(heard, Received::Closed), "{heard:?}");
+    }
 
     #[test]
     fn records_survive_the_wire() {
@@ -239,6 +271,7 @@ mod tests {
             Record::Refused,
             Record::Ended { status: 0x8b },
             Record::Mapped,
+            Record::Release,
             Record::Network,
             Record::Took {
                 step: 3,
