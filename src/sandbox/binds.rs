@@ -132,7 +132,9 @@ impl Ground {
     /// A place below the root, `links` followed inside it; as the caller where root may not go.
     fn open(&self, root: BorrowedFd<'_>, path: &str, links: bool) -> rustix::io::Result<OwnedFd> {
         use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-        use rustix::process::{Signal, set_parent_process_death_signal};
+        use rustix::process::{
+            DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+        };
         let open = || {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
             let resolve = if links { IN_ROOT } else { NO_LINKS };
@@ -147,8 +149,9 @@ impl Ground {
                 // Root's capabilities over files come back with its number.
                 setfsuid(Uid::from_raw(0));
                 setfsgid(Gid::from_raw(0));
-                // A change of ids clears it (prctl(2)).
+                // A change of ids clears the one and sets the other to fs.suid_dumpable (prctl(2)).
                 set_parent_process_death_signal(Some(Signal::KILL))?;
+                set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
                 opened
             }
             (opened, _) => opened,
