@@ -138,21 +138,11 @@ impl Level {
         denied: &dyn Fn(&str) -> bool,
         allowed: &dyn Fn(&str) -> bool,
     ) -> Answer<'_> {
-        let denies = |entry: &&Entry<Key>| {
-            entry.key == key && entry.values.iter().any(|pattern| denied(pattern))
-        };
         let fits = |entry: &&Entry<Key>| {
             entry.key == key && entry.values.iter().any(|pattern| allowed(pattern))
         };
-        for rule in self
-            .rules
-            .deny
-            .iter()
-            .filter(|rule| subject.is_away_of(&rule.head))
-        {
-            if let Some(entry) = rule.lists.iter().find(denies) {
-                return Answer::Denied(rule, entry);
-            }
+        if let Some((rule, entry)) = self.denied(subject, key, denied) {
+            return Answer::Denied(rule, entry);
         }
         // What is given is had without being asked for, so that says it first.
         let had = self.rules.give.iter().chain(&self.rules.allow);
@@ -168,6 +158,24 @@ impl Level {
             Some((&**rule, entry))
         });
         Answer::NotAllowed(nearest)
+    }
+
+    /// The denial of this level that speaks of something.
+    fn denied(
+        &self,
+        subject: &Subject,
+        key: Key,
+        speaks: &dyn Fn(&str) -> bool,
+    ) -> Option<(&Rule, &Entry<Key>)> {
+        let denies = |entry: &&Entry<Key>| {
+            entry.key == key && entry.values.iter().any(|pattern| speaks(pattern))
+        };
+        let mut rules = self.rules.deny.iter();
+        rules.find_map(|rule| {
+            let about = subject.is_away_of(&rule.head);
+            let entry = about.then(|| rule.lists.iter().find(denies))??;
+            Some((&**rule, entry))
+        })
     }
 
     /// The highest amount of a limit that this level lets be had, and the rule that says so;
@@ -380,6 +388,15 @@ impl Policy {
             Some(reason) => Err(reason),
             None => Ok(origin),
         }
+    }
+
+    /// Where what nobody asked for, an image's own variable, is denied.
+    pub(super) fn denial(&self, subject: &Subject, key: Key, value: &str) -> Option<Origin> {
+        let speaks = |pattern: &str| matches(pattern, value);
+        self.levels.iter().find_map(|level| {
+            let (rule, entry) = level.denied(subject, key, &speaks)?;
+            Some(rule.head.at(entry.line))
+        })
     }
 
     /// What each level says of trusting an image, and whether it `lets` it in.

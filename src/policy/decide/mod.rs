@@ -82,7 +82,8 @@ pub fn decide(
     notes.extend(devices::strangers(&host_devices, host));
     let verify = judge.verify(request);
     let tool = judge.tool(request);
-    let env = command::env(request, image, &given.env)?;
+    let mut env = command::env(request, image, &given.env)?;
+    judge.own_env(&mut env, &mut notes);
     let argv = command::argv(request, image)?;
     let workdir = command::workdir(request, image)?;
     let hostname = command::hostname(request)?;
@@ -231,6 +232,31 @@ impl Judge<'_> {
         Granted {
             value: asked,
             origin: Origin::Flag("--network"),
+        }
+    }
+
+    /// Leaves out what the image sets and a rule denies: nobody gets that, and the image's author
+    /// asks for nothing. Variables that no rule denies are the image's own.
+    fn own_env(&self, env: &mut Vec<Granted<(String, String)>>, notes: &mut Vec<String>) {
+        let mut left_out: Vec<(String, Origin)> = Vec::new();
+        env.retain(|variable| {
+            let name = &variable.value.0;
+            let denial = match variable.origin {
+                Origin::Image(_) => self.policy.denial(self.subject, Key::Env, name),
+                _ => None,
+            };
+            let stays = denial.is_none();
+            left_out.extend(denial.map(|at| (words::shown(name), at)));
+            stays
+        });
+        if let Some((name, at)) = left_out.first() {
+            let others = match left_out.len() {
+                1 => String::new(),
+                n => format!(" and {} more", n - 1),
+            };
+            notes.push(format!(
+                "the image's variable {name}{others} is left out: {at} denies it"
+            ));
         }
     }
 

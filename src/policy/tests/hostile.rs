@@ -255,3 +255,24 @@ fn a_last_day_has_no_hour() {
         assert_eq!(user_policy(&text).is_ok(), fine, "{until}");
     }
 }
+#[test]
+fn what_is_denied_does_not_come_with_the_image() {
+    let denying = "version = 1\nextends = \"never\"\n[[deny]]\nimage = \"docker.io/**\"\nenv = [\"A\"]\nreason = \"r\"\n";
+    let grants = allowed(&system_policy(denying).unwrap(), &request());
+    assert!(
+        grants.env.iter().all(|variable| variable.value.0 != "A"),
+        "{:?}",
+        grants.env
+    );
+    assert!(grants.env.iter().any(|variable| variable.value.0 == "PATH"));
+    let told = "variable A is left out: /etc/lazaret/policy.toml:5 denies it";
+    assert!(
+        grants.notes.iter().any(|note| note.contains(told)),
+        "{:?}",
+        grants.notes
+    );
+    // Only a denial does that: no rule needs to allow what is the image's own.
+    let silent = "version = 1\nextends = \"never\"\n[[deny]]\nimage = \"quay.io/**\"\nenv = [\"A\"]\nreason = \"r\"\n";
+    let grants = allowed(&system_policy(silent).unwrap(), &request());
+    assert!(grants.env.iter().any(|variable| variable.value.0 == "A"));
+}
