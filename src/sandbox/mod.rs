@@ -15,12 +15,12 @@
 //!   namespace, which init joins before it starts the payload, and checks the unpacked layers
 //!   against their record.
 //! * The **payload** is forked by init inside the Landlock domain. It gives up its rights one by one,
-//!   waits until the verifier agreed and init is confined, installs seccomp, and becomes the
-//!   command.
+//!   waits until the verifier agreed, init is confined and the supervisor let it go, installs
+//!   seccomp, and becomes the command.
 //!
-//! They speak over sockets that close at exec. init and supervisor share one of records (failure,
-//! started, go, ended), the payload has one of its own, the verifier a pipe for its report. Each
-//! closes the others' ends. The end of a socket without the expected word is an error; the
+//! They speak over sockets that close at exec. init and supervisor share one of records (release,
+//! failure, started, go, ended), the payload has one of its own, the verifier a pipe for its report.
+//! Each closes the others' ends; the supervisor alone keeps the report's, until the go. The end of a socket without the expected word is an error; the
 //! supervisor's end is noticed by init and ends the cell.
 
 mod binds;

@@ -7,6 +7,7 @@ use super::{binds, init, payload};
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step, Upper};
 use crate::sys::{self, Cloned, Namespaces, SingleThread};
+use rustix::buffer::spare_capacity;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command};
@@ -271,10 +272,10 @@ impl Running {
     /// Takes in what of the verifier's report is there, to be called when [`Running::report`] is
     /// readable; false at its end, which does not come before [`Running::findings`].
     pub fn read_report(&mut self) -> Result<bool> {
-        let mut buffer = [0; 1 << 14];
-        let n = rustix::io::retry_on_intr(|| rustix::io::read(&self.report, &mut buffer[..]))
-            .or_call(|| "read the verifier's report")?;
-        self.reported.extend_from_slice(&buffer[..n]);
+        // Most say nothing, so little room is made; what is said of many files comes in more calls.
+        self.reported.reserve(4096);
+        let read = || rustix::io::read(&self.report, spare_capacity(&mut self.reported));
+        let n = rustix::io::retry_on_intr(read).or_call(|| "read the verifier's report")?;
         Ok(n > 0)
     }
 
