@@ -473,3 +473,52 @@ fn a_record_that_is_not_understood_stops_the_run() {
     home.lazaret(["load", &archive]).run().ok();
     home.clean();
 }
+
+/// However a path is spelled, rules speak of where it leads; a name that an image gets when it is
+/// loaded hides not where it came from.
+#[test]
+fn a_place_is_judged_by_where_it_leads() {
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let archive = Image::toolbox().docker_archive(&home, "a.tar");
+    std::os::unix::fs::symlink("img", home.path("link")).unwrap();
+    let root = home.root().canonicalize().unwrap();
+    policy(
+        &home,
+        &format!(
+            "[[trust]]\nimage = [\"oci:{0}/work/img\", \"docker-archive:{0}/**\"]\naccept = \"reject\"\nreason = \"from nowhere\"\n",
+            root.display()
+        ),
+    );
+    let spelled = format!("oci:{}/.//work/../work/img:test", home.root().display());
+    for name in [
+        image.as_str(),
+        "oci:img:test",
+        "oci:./img:test",
+        "oci:link:test",
+        &spelled,
+    ] {
+        home.lazaret(["run", "--rm", name, "true"])
+            .run()
+            .exits(125)
+            .complains("from nowhere");
+        home.lazaret(["load", name, "registry.example/nice:1"])
+            .run()
+            .exits(125)
+            .complains("from nowhere");
+    }
+    let file = archive.split_once(':').unwrap().1;
+    home.lazaret(["load", "-i", file])
+        .run()
+        .exits(125)
+        .complains("from nowhere");
+    assert_eq!(unpacked(&home), [""; 0]);
+    // One whose path no rule can name.
+    std::fs::rename(home.path("img"), home.path("a:b")).unwrap();
+    std::fs::remove_file(home.path("link")).unwrap();
+    std::os::unix::fs::symlink("a:b", home.path("link")).unwrap();
+    home.lazaret(["run", "--rm", "oci:link:test", "true"])
+        .run()
+        .exits(125)
+        .complains("a path with a colon");
+}

@@ -338,7 +338,7 @@ fn a_project_is_trusted_as_it_stands() {
     let below = home.path("a/b");
     std::fs::create_dir_all(&below).unwrap();
     let text = "version = 1\nextends = \"never\"\n[[deny]]\nenv = [\"TOKEN\"]\nreason = \"tests need none\"\n\
-                [[give]]\nlimits = { pids = 50 }\nreason = \"small\"\n";
+                [[deny]]\nlimits = { pids = 50 }\nreason = \"small\"\n";
     std::fs::write(home.path("lazaret.toml"), text).unwrap();
     let run = |flags: &[&str]| {
         let line = ["run", "--rm"].iter().chain(flags).copied();
@@ -359,7 +359,7 @@ fn a_project_is_trusted_as_it_stands() {
         .ok()
         .says("is trusted as it stands")
         .says("- env TOKEN: allowed -> not allowed")
-        .says("limits pids given: 512 -> 50");
+        .says("limits pids most: 512 -> 50");
     run(&["-e", "TOKEN=x"])
         .exits(125)
         .complains("tests need none");

@@ -53,7 +53,8 @@ pub fn load(request: &LoadRequest) -> Result<u8> {
                 Some(name) => vec![ImageName::Registry(name.clone())],
                 None => names(&found, Some(&found.canonical_name)),
             };
-            loader.one(&found, &name)?;
+            let place = super::source::meant(image, &found)?;
+            loader.one(&found, Some(place.as_ref().unwrap_or(image)), &name)?;
         }
     }
     Ok(0)
@@ -181,13 +182,21 @@ impl Loader<'_> {
                 )
                 .hint("save it to a file and name it: lazaret load docker-archive:FILE NAME"));
             }
-            self.one(image, &names)?;
+            // Where the file is, is a name too, that rules speak of; a stream has none.
+            let place = source.and_then(|_| ImageName::parse(&image.canonical_name).ok());
+            self.one(image, place.as_ref(), &names)?;
         }
         Ok(())
     }
 
-    fn one(&mut self, image: &SourceImage, names: &[ImageName]) -> Result<()> {
-        for name in names {
+    /// Brings in one image, which is let in by where it lies and by every name that it gets.
+    fn one(
+        &mut self,
+        image: &SourceImage,
+        place: Option<&ImageName>,
+        names: &[ImageName],
+    ) -> Result<()> {
+        for name in place.into_iter().chain(names) {
             let seen = place::seen(self.store, name)?;
             let (manifest, config) = (&image.manifest, &image.config);
             let now = place::now();

@@ -72,18 +72,18 @@ pub(super) fn decision(
     let own = place::map_of(&host);
     clock.stage("look at the machine");
     let image = source::resolve(&asked.image, &store, &own)?;
-    let by_id;
-    let request = match source::meant(&asked.image, &image) {
+    let as_meant;
+    let request = match source::meant(&asked.image, &image)? {
         None => request,
         Some(name) => {
-            by_id = RunRequest {
+            as_meant = RunRequest {
                 request: Request {
                     image: name,
                     ..asked.clone()
                 },
                 ..request.clone()
             };
-            &by_id
+            &as_meant
         }
     };
     let asked = &request.request;

@@ -62,23 +62,46 @@ fn stored(reference: &Reference, store: &Store) -> Result<SourceImage> {
     )))
 }
 
-/// What policy calls an image that was asked for by its id: the name that it is kept by, pinned to
-/// what the id named. An id is no name, and rules are about names: by its id an image would be
-/// `docker.io/library/` something that no rule knows. `None` where the name that was asked for is
-/// the one.
-pub fn meant(name: &ImageName, image: &SourceImage) -> Option<ImageName> {
-    let ImageName::Registry(asked) = name else {
-        return None;
+/// What policy calls an image, where that is not the name that it was asked for by. `None`: it is.
+///
+/// One that was asked for by its id is the name that it is kept by, pinned to what the id named: an
+/// id is no name, and rules are about names. One on disk is the place that was opened, without
+/// links, `.` and `..`: however a path is spelled, rules speak of where it leads.
+///
+/// # Errors
+/// `Usage`: a place that no rule can name, because its path has a colon that reads as a tag's.
+pub fn meant(name: &ImageName, image: &SourceImage) -> Result<Option<ImageName>> {
+    let place = |same: &dyn Fn(&ImageName) -> bool| match ImageName::parse(&image.canonical_name) {
+        Ok(real) if same(&real) => Ok(Some(real).filter(|real| real != name)),
+        _ => Err(Error::new(
+            Kind::Usage,
+            format!("{name}: rules cannot name a path with a colon"),
+        )
+        .hint("rename the folder or file that it leads to")),
     };
-    if asked.digest.is_some() || asked.to_string() == image.canonical_name {
-        return None;
-    }
-    match ImageName::parse(&image.canonical_name).ok()? {
-        ImageName::Registry(kept) => Some(ImageName::Registry(Reference {
-            digest: Some(image.manifest.digest),
-            ..kept
-        })),
-        other => Some(other),
+    match name {
+        ImageName::Builtin(_) | ImageName::Tool(_) => Ok(None),
+        ImageName::OciDir { tag, digest, .. } => place(
+            &|real| matches!(real, ImageName::OciDir { tag: t, digest: d, .. } if t == tag && d == digest),
+        ),
+        ImageName::OciArchive { tag, .. } => {
+            place(&|real| matches!(real, ImageName::OciArchive { tag: t, .. } if t == tag))
+        }
+        ImageName::DockerArchive { reference, .. } => place(
+            &|real| matches!(real, ImageName::DockerArchive { reference: r, .. } if r == reference),
+        ),
+        ImageName::Registry(asked) => {
+            if asked.digest.is_some() || asked.to_string() == image.canonical_name {
+                return Ok(None);
+            }
+            Ok(match ImageName::parse(&image.canonical_name).ok() {
+                Some(ImageName::Registry(kept)) => Some(ImageName::Registry(Reference {
+                    digest: Some(image.manifest.digest),
+                    ..kept
+                })),
+                other => other,
+            })
+        }
     }
 }
 

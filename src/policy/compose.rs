@@ -85,8 +85,8 @@ pub enum Composed {
     Needs(Wanted),
 }
 
-/// Level, nearness of the file, specificity: the larger counts.
-pub(super) type Weight = (u8, u8, usize);
+/// Nearness of the file, specificity: the larger counts.
+pub(super) type Weight = (u8, usize);
 
 /// What a level says to something that is asked.
 pub(super) enum Answer<'a> {
@@ -178,19 +178,29 @@ impl Level {
         })
     }
 
-    /// The highest amount of a limit that this level lets be had, and the rule that says so;
-    /// `None`: it says nothing of this limit.
+    /// The highest amount of a limit that this level lets be had, and the rule that says so: the
+    /// most that is allowed or given, and no more than the least that is denied. `None`: it says
+    /// nothing of this limit.
     pub(super) fn most<'a>(
         &'a self,
         subject: &'a Subject,
         limit: Limit,
         whole: u64,
     ) -> Option<(u64, &'a Rule, &'a Entry<Limit>)> {
-        self.ceiling(subject)
-            .flat_map(|rule| rule.limits.iter().map(move |entry| (rule, entry)))
-            .filter(|(_, entry)| entry.key == limit)
-            .filter_map(|(rule, entry)| Some((amount(limit, entry, whole)?, rule, entry)))
-            .max_by_key(|(amount, ..)| *amount)
+        let of_limit = |rule: &'a Rule| {
+            let entries = rule.limits.iter().filter(|entry| entry.key == limit);
+            entries.filter_map(move |entry| Some((amount(limit, entry, whole)?, rule, entry)))
+        };
+        let allowed = self.ceiling(subject).flat_map(of_limit);
+        let allowed = allowed.max_by_key(|(amount, ..)| *amount);
+        let denied = self.rules.deny.iter().map(|rule| &**rule);
+        let denied = denied.filter(|rule| subject.is_away_of(&rule.head));
+        let denied = denied.flat_map(of_limit).min_by_key(|(amount, ..)| *amount);
+        match (allowed, denied) {
+            (Some(allowed), Some(denied)) if allowed.0 <= denied.0 => Some(allowed),
+            (allowed, None) => allowed,
+            (_, denied) => denied,
+        }
     }
 }
 
@@ -305,17 +315,19 @@ impl Policy {
         }
     }
 
-    /// The rules that give something, the weightiest last: a project's before the user's, a file's
-    /// own before those that it extends, those for fewer images before those for more. The order in
-    /// a file means nothing, so equal weights are told.
+    /// The rules of the user's level that give something, the weightiest last: a file's own before
+    /// those that it extends, those for fewer images before those for more. The order in a file
+    /// means nothing, so equal weights are told. Other levels only take away from it.
     pub(super) fn gives<'a>(&'a self, subject: &'a Subject) -> Vec<(Weight, &'a Rule)> {
-        let giving = |level: &&Level| matches!(level.whose, Whose::User | Whose::Project);
-        let levels = self.levels.iter().filter(giving).zip(0u8..);
-        let mut rules: Vec<(Weight, &Rule)> = levels
-            .flat_map(|(level, at)| level.rules.give.iter().map(move |rule| (at, rule)))
-            .filter_map(|(at, rule)| {
+        let user = self
+            .levels
+            .iter()
+            .filter(|level| level.whose == Whose::User);
+        let mut rules: Vec<(Weight, &Rule)> = user
+            .flat_map(|level| &level.rules.give)
+            .filter_map(|rule| {
                 let specificity = subject.fits(&rule.head.images)?;
-                Some(((at, u8::MAX - rule.head.depth, specificity), &**rule))
+                Some(((u8::MAX - rule.head.depth, specificity), &**rule))
             })
             .collect();
         rules.sort_by_key(|(weight, _)| *weight);

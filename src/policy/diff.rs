@@ -11,6 +11,7 @@ use super::mounts;
 use super::parse::{Accept, Key};
 use super::subject::Subject;
 use super::words;
+use crate::error::{Error, Kind, Result};
 use std::collections::BTreeSet;
 
 /// One thing that is otherwise under the second policy.
@@ -33,12 +34,29 @@ pub struct Change {
 /// The memory that percentages are of, to compare them.
 const MEMORY: u64 = 100 << 30;
 
+/// The most questions that two policies are asked.
+const MOST: usize = 2_000_000;
+
 /// What `after` changes of `before`.
-pub fn diff(before: &Policy, after: &Policy) -> Vec<Change> {
+///
+/// # Errors
+/// `Limit`: more images and values than can be asked about in a reasonable time.
+pub fn diff(before: &Policy, after: &Policy) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     let mut images: BTreeSet<String> = BTreeSet::from([String::new()]);
+    let mut values_of_all = 0usize;
     for policy in [before, after] {
         images.extend(policy.named_images());
+        values_of_all = values_of_all.saturating_add(policy.spoken());
+    }
+    if images.len().saturating_mul(values_of_all) > MOST {
+        return Err(Error::new(
+            Kind::Limit,
+            format!(
+                "{} groups of images and {values_of_all} values are too many to compare",
+                images.len()
+            ),
+        ));
     }
     let mut of_all: Vec<Change> = Vec::new();
     for image in images {
@@ -66,7 +84,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Vec<Change> {
             ..change
         }));
     }
-    changes
+    Ok(changes)
 }
 
 /// Text that fits a pattern.
@@ -100,6 +118,17 @@ impl Policy {
             }
         }
         named
+    }
+
+    /// How many values its rules speak of.
+    pub(super) fn spoken(&self) -> usize {
+        let levels = self.levels.iter().map(|level| &level.rules);
+        let rules =
+            levels.flat_map(|rules| rules.give.iter().chain(&rules.allow).chain(&rules.deny));
+        rules
+            .flat_map(|rule| &rule.lists)
+            .map(|entry| entry.values.len())
+            .sum()
     }
 
     /// Whether something is had or may be asked for.

@@ -17,17 +17,32 @@ pub struct Idle {
     pub why: String,
 }
 
+/// More values than this are not held against each other.
+const FEW: usize = 5_000;
+
 impl Policy {
     /// Rules of files that do nothing: they are over, denied beside themselves, refused by a level
     /// around them, or outdone by a stricter one. What a built-in profile says is not told.
     pub fn idle(&self) -> Vec<Idle> {
         let mut idle = Vec::new();
+        // Every value is held against every denial.
+        let few = self.spoken() <= FEW;
         for (at, level) in self.levels.iter().enumerate() {
             ended(level, &mut idle);
             trusts(level, &mut idle);
             let around = self.levels.get(..at).unwrap_or_default();
+            if level.whose != Whose::User {
+                let own = level.rules.give.iter().filter(|rule| !rule.head.builtin);
+                idle.extend(own.map(|rule| Idle {
+                    origin: rule.head.at(rule.head.line),
+                    rule: "[[give]]".to_owned(),
+                    why: "the user's level gives; here it only lets be had. [[deny]] limits = { ... } \
+                          lowers a limit"
+                        .to_owned(),
+                }));
+            }
             for rule in level.rules.allow.iter().chain(&level.rules.give) {
-                if rule.head.builtin {
+                if rule.head.builtin || !few {
                     continue;
                 }
                 for entry in &rule.lists {

@@ -27,7 +27,11 @@ impl Subject {
                 let tagged = tag.map(|tag| format!("{bare}:{tag}"));
                 (bare, tagged)
             }
-            _ => (full.clone(), None),
+            // A place on disk without the tag in it.
+            ImageName::OciDir { path, .. } => (format!("oci:{path}"), None),
+            ImageName::OciArchive { path, .. } => (format!("oci-archive:{path}"), None),
+            ImageName::DockerArchive { path, .. } => (format!("docker-archive:{path}"), None),
+            ImageName::Builtin(_) | ImageName::Tool(_) => (full.clone(), None),
         };
         Self { full, bare, tagged }
     }

@@ -190,12 +190,12 @@ mod tests {
     fn what_is_shown_reads_back() {
         let source = "version = 1\n\
             [[trust]]\nimage = [\"docker.io/a\", \"b.c/**\"]\naccept = \"pinned\"\nreason = \"r \\\"1\\\"\"\n\
-            [[require]]\nimage = \"oci:x\"\nverify = \"full\"\nlimits = [\"pids\", \"memory\"]\n\
+            [[require]]\nimage = \"oci:/x\"\nverify = \"full\"\nlimits = [\"pids\", \"memory\"]\n\
             facts = { max_layers = 1, max_files = 2, max_size = \"3k\", setuid = \"none\", file_caps = \"none\", special = \"none\", \
             world_writable = \"none\", absent = [\"/a\"], present = [\"**/c\"], users = [], labels = { x = \"*\" }, max_age = \"9d\", \
             base = [\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"] }\nreason = \"r\"\n\
             [[give]]\ncaps = []\nsyscalls = \"default\"\nlimits = { pids = 1, timeout = \"1m\" }\nreason = \"r\"\n\
-            [[deny]]\nimage = \"oci:y\"\ntargets = [\"/\"]\ndevices = [\"*\"]\nreason = \"r\"\n";
+            [[deny]]\nimage = \"oci:/y\"\ntargets = [\"/\"]\ndevices = [\"*\"]\nreason = \"r\"\n";
         let policies = shipped::ALL.iter().map(|s| s.source).chain([source]);
         for source in policies {
             let read = |text: &str| {

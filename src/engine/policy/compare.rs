@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// A policy that cannot be used; `Io`: standard output.
 pub fn diff(request: &PolicyDiffRequest) -> Result<u8> {
     let (before, after) = (side(&request.before)?, side(&request.after)?);
-    let changes = changes(&before, &after);
+    let changes = changes(&before, &after)?;
     match request.format {
         Format::Json => report::stdout(&(report::json_pretty(&serde_json::json!(changes)) + "\n"))?,
         Format::Text => report::stdout(&text(&changes))?,

@@ -211,7 +211,7 @@ pub fn trust(request: &PolicyTrustRequest) -> Result<u8> {
     };
     let without = host::policy_from(&places, None)?.policy;
     let with = host::policy_with(&places, &found)?;
-    let changes = diff(&without, &with);
+    let changes = diff(&without, &with)?;
     record.set(&found.path, Some(found.digest))?;
     let mut out = format!("{} is trusted as it stands\n", clean(&shown));
     for change in &changes {

@@ -243,7 +243,22 @@ impl<'a> Reader<'a> {
         let transport = pattern.split_once(':').map(|(word, _)| word);
         // Programs of this machine, which are no images; `tool:5000/x` is a registry.
         let tool = pattern.starts_with("tool:/") || pattern.starts_with("tool:*");
-        if pattern.starts_with('*') || tool || transport.is_some_and(is_transport) {
+        if pattern.starts_with('*') || tool {
+            return pattern;
+        }
+        if let Some(word) = transport.filter(|word| is_transport(word)) {
+            let place = pattern.get(word.len() + 1..).unwrap_or_default();
+            let plain = |part: &str| !matches!(part, "." | "..");
+            let fits = word == "builtin"
+                || (place.starts_with(['/', '*'])
+                    && place.split('/').all(plain)
+                    && !place.contains("//"));
+            if !fits {
+                let cause = format!("{} matches no image", words::toml(&pattern));
+                let hint =
+                    format!("{word}: images are compared by their real path: {word}:/srv/**");
+                self.problem(span, cause, hint);
+            }
             return pattern;
         }
         if !pattern.contains('*') {

@@ -359,14 +359,12 @@ impl Reader<'_> {
             empty = false;
             if let Some(key) = keys.iter().find(|k| k.name() == name) {
                 lists.extend(self.list(word, *key, value));
-            } else if name == "limits" && word != "deny" {
+            } else if name == "limits" {
                 limits = self.limits(value);
             } else {
                 let place = format!("[[{word}]]");
                 let mut known: Vec<&str> = keys.iter().map(|k| k.name()).collect();
-                if word != "deny" {
-                    known.push("limits");
-                }
+                known.push("limits");
                 known.extend(COMMON);
                 self.unknown(&key.span(), name, &place, &known);
             }

@@ -30,7 +30,7 @@ reason = "é"
 [[denny]]
 env = ["A"]
 [[deny]]
-limits = { pids = 1 }
+verify = "full"
 reason = "r"
 [[trust]]
 image = "redis**"
@@ -49,7 +49,7 @@ reason = "r"
     7:12 no limit is called "pid" | did you mean `pids`?
     7:27 tmp = "lots" is no amount: it takes a size, or part of the memory as "25%" | tmp = "512MiB"
     9:3 unknown key denny in a policy | did you mean `deny`?
-    12:1 unknown key limits in [[deny]] | [[deny]] has caps, syscalls, devices, network, mounts, targets, env, userns, etc, image, until, reason
+    12:1 unknown key verify in [[deny]] | [[deny]] has caps, syscalls, devices, network, mounts, targets, env, userns, etc, limits, image, until, reason
     15:9 "redis**" matches no image | names are compared in full: registry.example/path/name:tag; docker's own are docker.io/library/NAME
     16:10 accept = "none" means nothing | did you mean "reject"?
     19:22 max_size = "50%" is no size | max_size = "2GiB"
@@ -101,12 +101,22 @@ fn images_have_one_spelling() {
         ("\"localhost:5000/x\"", "localhost:5000/x"),
         ("\"registry.example/**\"", "registry.example/**"),
         ("\"**/redis:*\"", "**/redis:*"),
-        ("\"oci:./x\"", "oci:./x"),
+        ("\"oci:/srv/x\"", "oci:/srv/x"),
         ("\"oci:**\"", "oci:**"),
     ] {
         assert_eq!(images(image).unwrap(), [one]);
     }
-    for image in ["\"lab/*\"", "\"Upper\"", "\"redis*\"", "\"\"", "[]", "3"] {
+    for image in [
+        "\"lab/*\"",
+        "\"Upper\"",
+        "\"oci:./x\"",
+        "\"oci:x\"",
+        "\"docker-archive:/a/../b\"",
+        "\"redis*\"",
+        "\"\"",
+        "[]",
+        "3",
+    ] {
         assert!(images(image).is_err(), "{image}");
     }
 }

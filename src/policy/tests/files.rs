@@ -103,7 +103,7 @@ fn files_that_are_not_understood() {
             "`deny`",
         ),
         (
-            "[[deny]]\nlimits = { pids = 1 }\nreason = \"r\"",
+            "[[deny]]\nverify = \"full\"\nreason = \"r\"",
             "unknown key",
             "",
         ),

@@ -29,7 +29,8 @@ fn a_project_gives_no_more_than_the_user_allows() {
         &request(),
     );
     assert_eq!(grants.pids.value, 512);
-    assert_eq!(grants.tmp.value, (8 << 30) / 100 * 25);
+    // What a project gives is not had: it only takes away.
+    assert_eq!(grants.tmp.value, 512 << 20);
     assert_eq!(
         grants.timeout.as_ref().unwrap().value,
         Duration::from_secs(60)
@@ -39,6 +40,16 @@ fn a_project_gives_no_more_than_the_user_allows() {
         .iter()
         .find(|u| u.value.which == Which::Nofile);
     assert_eq!(nofile.unwrap().value.hard, 65536);
+}
+
+#[test]
+fn a_project_turns_nothing_that_may_be_asked_into_had() {
+    let user = "version = 1\nextends = \"strict\"\n[[allow]]\ncaps = [\"KILL\"]\nnetwork = [\"host\"]\nreason = \"r\"\n";
+    let project = "version = 1\nextends = \"never\"\n[[give]]\ncaps = [\"KILL\"]\nnetwork = \"host\"\nreason = \"r\"\n";
+    let policy = composed(None, Some(user), Some(project), None).unwrap();
+    let had = allowed(&policy, &request());
+    assert_eq!(had.network.value, Network::None);
+    assert!(had.caps.value.is_empty());
 }
 
 #[test]
@@ -222,8 +233,24 @@ fn a_limit_that_lowers_nothing_is_told() {
     let policy = system_policy(text).unwrap();
     assert_eq!(allowed(&policy, &request()).pids.value, 512);
     let idle = policy.idle();
-    assert_eq!(idle.len(), 1, "{idle:?}");
-    assert!(idle[0].rule.contains("pids = 100") && idle[0].why.contains("never.toml"));
+    // Only the user's level gives, and the profile of the same level says more.
+    assert_eq!(idle.len(), 2, "{idle:?}");
+    assert!(idle[0].rule.contains("give") && idle[0].why.contains("[[deny]] limits"));
+    assert!(idle[1].rule.contains("pids = 100") && idle[1].why.contains("never.toml"));
+    // What lowers a limit is a denial of more.
+    let text = "version = 1\nextends = \"never\"\n[[deny]]\nlimits = { pids = 100, tmp = \"1MiB\" }\nreason = \"few\"\n";
+    let policy = system_policy(text).unwrap();
+    let had = allowed(&policy, &request());
+    assert_eq!((had.pids.value, had.tmp.value), (100, 1 << 20));
+    assert_eq!(policy.idle(), []);
+    let more = Request {
+        pids_limit: Some(101),
+        ..request()
+    };
+    let Verdict::Deny(reasons) = decided(&policy, &more) else {
+        panic!("more than what is denied")
+    };
+    assert_eq!(reasons[0].rule, "deny limits = { pids = 100 }");
     let text = "version = 1\nextends = \"strict\"\n[[allow]]\nlimits = { pids = 1000 }\nreason = \"r\"\n[[give]]\nlimits = { pids = 9 }\nreason = \"few\"\n";
     assert_eq!(user_policy(text).unwrap().idle(), []);
 }
@@ -275,4 +302,16 @@ fn what_is_denied_does_not_come_with_the_image() {
     let silent = "version = 1\nextends = \"never\"\n[[deny]]\nimage = \"quay.io/**\"\nenv = [\"A\"]\nreason = \"r\"\n";
     let grants = allowed(&system_policy(silent).unwrap(), &request());
     assert!(grants.env.iter().any(|variable| variable.value.0 == "A"));
+}
+
+#[test]
+fn policies_that_are_too_large_to_compare_are_refused() {
+    let text: String = (0..3000)
+        .map(|n| {
+            format!("[[allow]]\nimage = \"r.example/{n}\"\nenv = [\"V{n}\"]\nreason = \"r\"\n")
+        })
+        .collect();
+    let large = user_policy(&format!("version = 1\nextends = \"strict\"\n{text}")).unwrap();
+    assert!(diff(&strict(), &large).is_err());
+    assert!(diff(&strict(), &strict()).unwrap().is_empty());
 }
