@@ -38,6 +38,10 @@ pub enum Kind {
     Busy,
     /// The store itself is damaged, foreign or of another version.
     Store,
+    /// A registry cannot be reached, or answers something other than what was asked for.
+    Registry,
+    /// A registry wants other credentials than it was given, or may not be given any.
+    Credentials,
     /// A confined worker died or broke the protocol.
     Worker,
     /// A step of the plan failed in the child.

@@ -24,6 +24,8 @@ pub mod container;
 #[forbid(unsafe_code)]
 pub mod host;
 #[forbid(unsafe_code)]
+pub mod registry;
+#[forbid(unsafe_code)]
 pub mod store;
 #[forbid(unsafe_code)]
 pub mod worker;

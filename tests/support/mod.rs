@@ -32,6 +32,7 @@ mod needs;
 mod programs;
 mod pty;
 mod refused;
+mod registry;
 mod tar;
 
 pub use home::{Home, Ran, Run, Running, list, remove, walk};
@@ -41,4 +42,5 @@ pub use needs::{check, find, have, skip_file, tell};
 pub use programs::{program, toolbox};
 pub use pty::Pty;
 pub use refused::{Refusals, error_of};
+pub use registry::{Answer, Asked, Registry, honest, retag};
 pub use tar::{Entry, Pack, tar, tar_unended};

@@ -113,7 +113,8 @@ pub fn check(name: &str) -> Result<(), String> {
             "LAZARET_TEST_DEBIAN names no layout of a Debian root (.ci/run makes one)",
         ),
         "umoci" | "skopeo" | "debootstrap" | "bwrap" | "busybox" | "unshare" | "python3"
-        | "bash" | "strace" | "perl" | "git" | "gcc" => yes(find(name).is_some(), "not installed"),
+        | "bash" | "strace" | "perl" | "git" | "gcc" | "docker-registry" | "htpasswd"
+        | "openssl" => yes(find(name).is_some(), "not installed"),
         _ => panic!("support::need! does not know {name:?}"),
     }
 }

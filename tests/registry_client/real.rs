@@ -1,0 +1,257 @@
+//! Debian's docker-registry, plain, with htpasswd, and over TLS with a CA of our own; the image is
+//! pushed by skopeo.
+
+use super::support::{Home, Image, find, need};
+use super::{Entry, Layer, PASSWORD, blob_as, fails, options, resolve_as};
+use lazaret::error::Kind;
+use lazaret::host::Credential;
+use lazaret::registry::{Auth, Options, Roots};
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A docker-registry on loopback; it ends with the value.
+struct Real {
+    child: Child,
+    port: u16,
+}
+
+impl Real {
+    /// With its files in `home`; `more` are further lines of its configuration's `http` and `auth`.
+    fn start(home: &Home, http: &str, auth: &str) -> Self {
+        // Free now, and hardly taken within a moment.
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let root = home.path("registry");
+        std::fs::create_dir_all(&root).unwrap();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http:\n  addr: 127.0.0.1:{port}\n{http}{auth}",
+            root.display()
+        );
+        std::fs::write(home.path("registry.yml"), config).unwrap();
+        let mut child = Command::new(find("docker-registry").unwrap())
+            .arg("serve")
+            .arg(home.path("registry.yml"))
+            .env_remove("OTEL_TRACES_EXPORTER")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if start.elapsed() > Duration::from_secs(20) || child.try_wait().unwrap().is_some() {
+                drop(child.kill());
+                let mut said = String::new();
+                let stderr = child.stderr.as_mut().unwrap();
+                stderr.read_to_string(&mut said).unwrap();
+                panic!("docker-registry does not start: {said}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { child, port }
+    }
+
+    /// Pushes an image with skopeo and returns what it is called.
+    fn push(&self, home: &Home, host: &str, credentials: Option<&str>) -> String {
+        let name = format!("{host}:{}/lab/img:test", self.port);
+        let ours = image().layout(home, "ours");
+        let mut skopeo = Command::new(find("skopeo").unwrap());
+        skopeo
+            .args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
+            .args(credentials.map(|c| format!("--dest-creds={c}")))
+            .args([ours, format!("docker://{name}")]);
+        let out = skopeo.output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "skopeo: {said}");
+        name
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn image() -> Image {
+    Image::new([Layer::of(&[Entry::file("hello", "x".repeat(100_000))])])
+}
+
+/// The image comes back as it was built.
+#[track_caller]
+fn pulls(options: &Options, name: &str) {
+    let ours = image().build();
+    let served = resolve_as(options.clone(), name).unwrap();
+    assert_eq!(served.top.to_string(), ours.manifest);
+    assert_eq!(served.manifest, ours.blobs[&ours.manifest]);
+    let manifest = served.parsed;
+    for descriptor in manifest.layers.iter().chain([&manifest.config]) {
+        let (bytes, _) = blob_as(options.clone(), name, descriptor).unwrap();
+        assert_eq!(bytes, ours.blobs[&descriptor.digest.to_string()]);
+    }
+}
+
+fn login(registry: &str, password: &str) -> Options {
+    Options {
+        auth: Some(Auth {
+            registry: registry.into(),
+            credential: Credential::Basic {
+                user: "ana".into(),
+                password: password.into(),
+            },
+        }),
+        ..options()
+    }
+}
+
+/// Docker-registry closes nothing early and may be slow to start: its times are its own.
+fn patient(options: Options) -> Options {
+    let mut limits = options.limits.clone();
+    limits.stall = Duration::from_secs(4);
+    limits.document = Duration::from_secs(4);
+    Options { limits, ..options }
+}
+
+#[test]
+fn docker_registry_in_the_clear() {
+    need!("docker-registry", "skopeo");
+    let home = Home::new();
+    let real = Real::start(&home, "", "");
+    let name = real.push(&home, "127.0.0.1", None);
+    let options = patient(options());
+    pulls(&options, &name);
+    // By its name, which is not looked up.
+    pulls(&options, &name.replace("127.0.0.1", "localhost"));
+    let other = name.replace(":test", ":other");
+    let error = fails(resolve_as(options.clone(), &other), Kind::NotFound, "404");
+    assert!(error.cause.contains("MANIFEST_UNKNOWN"), "{error}");
+    let other = name.replace("lab/img", "lab/other");
+    fails(resolve_as(options, &other), Kind::NotFound, "404");
+}
+
+#[test]
+fn docker_registry_with_a_password() {
+    need!("docker-registry", "skopeo", "htpasswd");
+    let home = Home::new();
+    let made = Command::new(find("htpasswd").unwrap())
+        .args(["-Bbn", "ana", PASSWORD])
+        .output()
+        .unwrap();
+    std::fs::write(home.path("htpasswd"), made.stdout).unwrap();
+    let auth = format!(
+        "auth: {{htpasswd: {{realm: lab, path: {}}}}}\n",
+        home.path("htpasswd").display()
+    );
+    let real = Real::start(&home, "", &auth);
+    let name = real.push(&home, "127.0.0.1", Some(&format!("ana:{PASSWORD}")));
+    let registry = format!("127.0.0.1:{}", real.port);
+    pulls(&patient(login(&registry, PASSWORD)), &name);
+    for options in [
+        options(),
+        login(&registry, "wrong"),
+        login("docker.io", PASSWORD),
+    ] {
+        let error = fails(
+            resolve_as(patient(options), &name),
+            Kind::Credentials,
+            "401",
+        );
+        let hint = error.hint.unwrap();
+        assert!(
+            hint.contains(&format!("lazaret login {registry}")),
+            "{hint}"
+        );
+    }
+}
+
+/// A CA, and a certificate of it for localhost and 127.0.0.1.
+fn certificates(home: &Home) {
+    let openssl = |args: &str| {
+        let out = Command::new(find("openssl").unwrap())
+            .args(args.split(' '))
+            .current_dir(home.path("."))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "openssl {args}: {said}");
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!(
+        "req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=lab -days 2"
+    ));
+    openssl(&format!(
+        "req {key} -keyout tls.key -out tls.csr -subj /CN=localhost"
+    ));
+    std::fs::write(
+        home.path("names"),
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
+    )
+    .unwrap();
+    openssl(
+        "x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tls.pem -days 2 -extfile names",
+    );
+}
+
+#[test]
+fn docker_registry_over_tls() {
+    need!("docker-registry", "skopeo", "openssl");
+    let home = Home::new();
+    certificates(&home);
+    let tls = format!(
+        "  tls: {{certificate: {}, key: {}}}\n",
+        home.path("tls.pem").display(),
+        home.path("tls.key").display()
+    );
+    let real = Real::start(&home, &tls, "");
+    let name = real.push(&home, "localhost", None);
+    let ca = std::fs::read(home.path("ca.pem")).unwrap();
+    let trusting = |roots| patient(Options { roots, ..options() });
+    let extra = Roots {
+        extra: ca.clone(),
+        ..Roots::default()
+    };
+    pulls(&trusting(extra.clone()), &name);
+    pulls(
+        &trusting(extra.clone()),
+        &name.replace("localhost", "127.0.0.1"),
+    );
+    let platform = Roots {
+        platform: [
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &ca[..],
+        ]
+        .concat(),
+        ..Roots::default()
+    };
+    pulls(&trusting(platform), &name);
+    // Loopback may be spoken to in the clear, but not because its certificate is bad.
+    let error = fails(
+        resolve_as(trusting(Roots::default()), &name),
+        Kind::Registry,
+        "nobody",
+    );
+    assert!(error.hint.unwrap().contains("certificate authority"));
+    let other = name.replace("localhost", "127.0.0.2");
+    let result = resolve_as(trusting(extra), &other);
+    fails(result, Kind::Registry, "refused");
+    for bad in [
+        &b"x"[..],
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        let roots = Roots {
+            extra: bad.to_vec(),
+            ..Roots::default()
+        };
+        fails(
+            resolve_as(trusting(roots), &name),
+            Kind::Usage,
+            "certificate",
+        );
+    }
+}
