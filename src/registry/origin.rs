@@ -288,6 +288,8 @@ mod tests {
         }
         for (from, location) in [
             ("https://r.example", "http://r.example/x"),
+            ("https://localhost:1", "http://127.0.0.1:2/"),
+            ("https://localhost:1", "http://localhost:1/"),
             ("https://r.example", "http://127.0.0.1/"),
             ("https://r.example", "https://127.0.0.1/"),
             ("https://r.example", "https://localhost:8443/"),

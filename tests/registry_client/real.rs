@@ -2,13 +2,16 @@
 //! pushed by skopeo.
 
 use super::support::{Home, Image, find, need};
-use super::{Entry, Layer, PASSWORD, blob_as, fails, options, resolve_as};
+use super::{Entry, Layer, PASSWORD, blob_as, fails, in_time, options, reference, resolve_as};
 use lazaret::error::Kind;
 use lazaret::host::Credential;
-use lazaret::registry::{Auth, Options, Roots};
+use lazaret::image::Platform;
+use lazaret::registry::{Auth, Client, Options, Roots};
 use std::io::Read as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A docker-registry on loopback; it ends with the value.
@@ -198,17 +201,21 @@ fn certificates(home: &Home) {
     );
 }
 
+/// The lines of docker-registry's configuration that name them.
+fn tls(home: &Home) -> String {
+    format!(
+        "  tls: {{certificate: {}, key: {}}}\n",
+        home.path("tls.pem").display(),
+        home.path("tls.key").display()
+    )
+}
+
 #[test]
 fn docker_registry_over_tls() {
     need!("docker-registry", "skopeo", "openssl");
     let home = Home::new();
     certificates(&home);
-    let tls = format!(
-        "  tls: {{certificate: {}, key: {}}}\n",
-        home.path("tls.pem").display(),
-        home.path("tls.key").display()
-    );
-    let real = Real::start(&home, &tls, "");
+    let real = Real::start(&home, &tls(&home), "");
     let name = real.push(&home, "localhost", None);
     let ca = std::fs::read(home.path("ca.pem")).unwrap();
     let trusting = |roots| patient(Options { roots, ..options() });
@@ -254,4 +261,91 @@ fn docker_registry_over_tls() {
             "certificate",
         );
     }
+}
+
+/// Passes connections on to `port` until it is told to hang up, and keeps the first byte of each.
+struct Between {
+    port: u16,
+    first: Arc<Mutex<Vec<u8>>>,
+    hang_up: Arc<AtomicBool>,
+}
+
+impl Between {
+    fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let between = Self {
+            port: listener.local_addr().unwrap().port(),
+            first: Arc::default(),
+            hang_up: Arc::default(),
+        };
+        let (first, hang_up) = (between.first.clone(), between.hang_up.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                let mut byte = [0];
+                if client.peek(&mut byte).unwrap_or(0) > 0 {
+                    first.lock().unwrap().push(byte[0]);
+                }
+                if hang_up.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+                for (mut from, mut to) in [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server.try_clone().unwrap(), client.try_clone().unwrap()),
+                ] {
+                    // Ends with either connection.
+                    std::thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
+                }
+                let hang_up = hang_up.clone();
+                std::thread::spawn(move || {
+                    while !hang_up.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    for stream in [&client, &server] {
+                        drop(stream.shutdown(Shutdown::Both));
+                    }
+                });
+            }
+        });
+        between
+    }
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.hang_up.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Who cuts connections must not be able to have the next one in the clear.
+#[test]
+fn a_registry_that_spoke_tls_is_not_asked_in_the_clear() {
+    need!("docker-registry", "skopeo", "openssl");
+    let home = Home::new();
+    certificates(&home);
+    let real = Real::start(&home, &tls(&home), "");
+    let pushed = real.push(&home, "localhost", None);
+    let between = Between::start(real.port);
+    let name = pushed.replace(&real.port.to_string(), &between.port.to_string());
+    let roots = Roots {
+        extra: std::fs::read(home.path("ca.pem")).unwrap(),
+        ..Roots::default()
+    };
+    let options = patient(Options { roots, ..options() });
+    let (name, hang_up) = (reference(&name), between.hang_up.clone());
+    let result = in_time(move || {
+        let mut client = Client::new(&options).unwrap();
+        let served = client.resolve(&name, &Platform::native()).unwrap();
+        hang_up.store(true, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(200));
+        let layer = &served.parsed.layers[0];
+        client.blob(&name, layer, &mut Vec::new(), &mut |_| {})
+    });
+    fails(result, Kind::Registry, "closed the connection");
+    let first = between.first.lock().unwrap().clone();
+    assert_eq!(
+        first, [0x16; 4],
+        "a TLS hello each, and one for each attempt"
+    );
 }
