@@ -74,9 +74,7 @@ fn running_what_is_not_there_says_how_to_bring_it_in() {
     let ran = run(&home, &["run", "--rm", "busybox"]).exits(125);
     insta::assert_snapshot!(ran.err(), @r"
     lazaret: run docker.io/library/busybox:latest: there is no such image in the store
-    hint: lazaret cannot pull yet: bring the image as a file
-      skopeo copy docker://busybox:latest oci:DIR:TAG
-      lazaret load oci:DIR:TAG busybox:latest
+    hint: lazaret pull busybox:latest
     or load what `docker save` or `podman save` wrote: lazaret load -i FILE
     ");
     std::fs::write(home.path("img.tar"), "").unwrap();

@@ -41,6 +41,11 @@ fn exists(reference: &str) -> bool {
         return false;
     };
     let text = read(file).unwrap_or_default();
+    // A file without libtest's harness lists its own.
+    if file == "tests/fetch_worker.rs" {
+        return text.contains(&format!("(\n        \"{name}\""))
+            || text.contains(&format!("(\"{name}\","));
+    }
     // A property test takes arguments.
     let at = text.find(&format!("fn {name}("));
     at.is_some_and(|at| text[..at].trim_end().ends_with("#[test]"))

@@ -39,6 +39,8 @@ pub enum Verb {
     Images(ImagesArgs),
     /// Load an image from an archive, standard input or a folder
     Load(LoadArgs),
+    /// Fetch an image from its registry
+    Pull(PullArgs),
     /// Check every byte of images against its digest
     Verify(VerifyArgs),
     /// Remove images
@@ -82,6 +84,8 @@ pub enum ImageVerb {
     Ls(ImagesArgs),
     /// Load an image from an archive, standard input or a folder
     Load(LoadArgs),
+    /// Fetch an image from its registry
+    Pull(PullArgs),
     /// Remove images
     #[command(alias = "remove")]
     Rm(RmiArgs),
@@ -447,6 +451,23 @@ pub struct LoadArgs {
     /// The name to keep it by
     #[arg(value_name = "NAME", requires = "image")]
     pub name: Option<String>,
+}
+
+/// Fetch an image from its registry
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// What the tag means at its registry now is what it means from here on
+    #[arg(long)]
+    pub accept: bool,
+    /// Print the name alone
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Speak to this registry without TLS, if it has none; loopback may always
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub insecure_registry: Vec<String>,
+    /// NAME[:TAG][@DIGEST]
+    #[arg(value_name = "NAME")]
+    pub name: String,
 }
 
 /// List images

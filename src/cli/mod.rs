@@ -58,6 +58,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Tool(args) => tool_verb(*args),
         Verb::Images(args) => images(args),
         Verb::Load(args) => load(args),
+        Verb::Pull(args) => pull(args),
         Verb::Verify(args) => verify(args),
         Verb::Rmi(args) => rmi(args),
         Verb::Ps(args) => ps(args),
@@ -70,6 +71,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Image(args) => match args.verb {
             ImageVerb::Ls(args) => images(args),
             ImageVerb::Load(args) => load(args),
+            ImageVerb::Pull(args) => pull(args),
             ImageVerb::Rm(args) => rmi(args),
             ImageVerb::Inspect(args) => inspect(args.of(KindArg::Image)),
         },
@@ -99,6 +101,12 @@ fn images(args: args::ImagesArgs) -> u8 {
 fn load(args: args::LoadArgs) -> u8 {
     let request = objects::load(args);
     finish("load", TEXT, request.and_then(|r| engine::load::load(&r)))
+}
+
+fn pull(args: args::PullArgs) -> u8 {
+    let action = format!("pull {}", args.name);
+    let request = objects::pull(args);
+    finish(&action, TEXT, request.and_then(|r| engine::pull::pull(&r)))
 }
 
 fn verify(args: args::VerifyArgs) -> u8 {

@@ -122,3 +122,24 @@ fn template(format: Option<String>) -> Result<Option<Template>> {
         Some(text) => Template::parse(text).map(Some),
     }
 }
+
+/// A registry's name: what else there is lies here already.
+///
+/// # Errors
+/// `Usage`: a place on disk, or no name.
+pub(super) fn pull(args: super::args::PullArgs) -> Result<crate::engine::PullRequest> {
+    match ImageName::parse(&args.name)? {
+        ImageName::Registry(reference) => Ok(crate::engine::PullRequest {
+            reference,
+            platform: None,
+            accept: args.accept,
+            quiet: args.quiet,
+            insecure: args.insecure_registry,
+        }),
+        other => Err(Error::new(
+            Kind::Usage,
+            format!("{other} is no name of a registry's image"),
+        )
+        .hint("what lies on disk is run, or loaded, as it is")),
+    }
+}

@@ -132,7 +132,7 @@ pub const RUN: &[Flag] = &[
     (
         "pull",
         None,
-        Later("images come from files: see `lazaret load --help`"),
+        Later("an image that is not here is fetched first: lazaret pull IMAGE"),
     ),
     (
         "quiet",
@@ -220,8 +220,8 @@ pub const GLOBAL: &[Flag] = &[
     ("tlsverify", None, Never(NO_DAEMON)),
 ];
 
-const PULL: &str = "bring the image as a file: `skopeo copy docker://NAME oci:DIR:TAG`, then \
-                    `lazaret load oci:DIR:TAG NAME`";
+const LOGIN: &str =
+    "credentials that docker or podman keep are used: `docker login`, `podman login`";
 const SWARM: &str = "lazaret runs on one machine";
 
 /// docker's commands, with the management word where there is one, that lazaret lacks.
@@ -254,7 +254,7 @@ pub const VERBS: &[(&str, Why)] = &[
         "kill",
         Later("`lazaret rm -f` ends a container and removes it"),
     ),
-    ("login", Later(PULL)),
+    ("login", Later(LOGIN)),
     ("logout", Later("")),
     ("logs", Later("")),
     ("manifest", Later("")),
@@ -267,7 +267,6 @@ pub const VERBS: &[(&str, Why)] = &[
         "prune",
         Later("`lazaret rm` and `lazaret rmi` remove what they are given"),
     ),
-    ("pull", Later(PULL)),
     ("push", Later("")),
     ("rename", Later("")),
     ("restart", Later("")),

@@ -132,7 +132,8 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 12] = [
+    const SIMPLE: [&str; 13] = [
+        "pull",
         "run",
         "tool",
         "images",
@@ -150,8 +151,8 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
         "image" | "container" | "system" | "policy" => {
             let second = words.next().filter(|w| {
                 [
-                    "ls", "list", "ps", "load", "rm", "remove", "inspect", "run", "df", "show",
-                    "check", "explain", "test", "diff", "init", "trust",
+                    "ls", "list", "ps", "load", "pull", "rm", "remove", "inspect", "run", "df",
+                    "show", "check", "explain", "test", "diff", "init", "trust",
                 ]
                 .contains(w)
             });

@@ -129,9 +129,7 @@ pub fn not_found(name: &ImageName) -> Error {
                 return error.hint(path);
             }
             error.hint(format!(
-                "lazaret cannot pull yet: bring the image as a file\n  \
-                 skopeo copy docker://{familiar} oci:DIR:TAG\n  \
-                 lazaret load oci:DIR:TAG {familiar}\n\
+                "lazaret pull {familiar}\n\
                  or load what `docker save` or `podman save` wrote: lazaret load -i FILE"
             ))
         }

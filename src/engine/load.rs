@@ -27,12 +27,7 @@ pub fn load(request: &LoadRequest) -> Result<u8> {
     let map = place::map_of(&host);
     let policy = crate::host::policy(None)?.policy;
     let platform = Platform::native();
-    let mut loader = Loader {
-        store: &store,
-        map,
-        policy,
-        progress: Progress::new(request.quiet),
-    };
+    let mut loader = Loader::new(&store, map, policy, Progress::new(request.quiet));
     match &request.source {
         LoadSource::Stdin => {
             let file = spool(&store, std::io::stdin().lock())?;
@@ -161,14 +156,24 @@ fn names(image: &SourceImage, source: Option<&str>) -> Vec<ImageName> {
     names
 }
 
-struct Loader<'a> {
+/// Brings images in under names.
+pub(super) struct Loader<'a> {
     store: &'a Store,
     map: IdMap,
     policy: Policy,
     progress: Progress,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    pub(super) fn new(store: &'a Store, map: IdMap, policy: Policy, progress: Progress) -> Self {
+        Self {
+            store,
+            map,
+            policy,
+            progress,
+        }
+    }
+
     fn all(&mut self, images: &[SourceImage], source: Option<&str>) -> Result<()> {
         for image in images {
             let names = names(image, source);
@@ -213,10 +218,7 @@ impl Loader<'_> {
         for name in names {
             let canonical = name.to_string();
             let before = self.store.get_ref(&canonical)?;
-            // Somebody may remove the same image under another name in between.
-            while self.store.put_whole_ref(&canonical, image)?.is_none() {
-                self.layers(image)?;
-            }
+            self.name(image, &canonical)?;
             let shown = super::rmi::familiar(&canonical);
             if let Some(before) = before.filter(|b| b.manifest != image.manifest.digest) {
                 report::stderr(&format!(
@@ -226,6 +228,20 @@ impl Loader<'_> {
                 ));
             }
             report::stdout(&format!("Loaded image: {}\n", report::clean(&shown)))?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks what is not, keeps the blobs, and names the image.
+    pub(super) fn keep(&mut self, image: &SourceImage, canonical: &str) -> Result<()> {
+        self.layers(image)?;
+        self.name(image, canonical)
+    }
+
+    fn name(&mut self, image: &SourceImage, canonical: &str) -> Result<()> {
+        // Somebody may remove the same image under another name in between.
+        while self.store.put_whole_ref(canonical, image)?.is_none() {
+            self.layers(image)?;
         }
         Ok(())
     }

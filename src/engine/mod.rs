@@ -9,6 +9,7 @@ pub mod load;
 pub mod place;
 pub mod policy;
 pub mod ps;
+pub mod pull;
 mod request;
 pub mod rm;
 pub mod rmi;
@@ -22,7 +23,8 @@ pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
     InspectRequest, LoadRequest, LoadSource, PolicyCheckRequest, PolicyDiffRequest,
     PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, PsRequest,
-    RmRequest, RmiRequest, RunRequest, ToolRequest, VerifyRequest, VersionRequest,
+    PullRequest, PullWhen, RmRequest, RmiRequest, RunRequest, ToolRequest, VerifyRequest,
+    VersionRequest,
 };
 
 use crate::container::record::Containers;

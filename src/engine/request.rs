@@ -283,3 +283,30 @@ pub struct PolicyTrustRequest {
     /// Trust it no longer.
     pub forget: bool,
 }
+
+/// `pull`, and what `run` does with an image that the store lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest {
+    /// What to fetch.
+    pub reference: Reference,
+    /// `--platform`; `None`: this machine's.
+    pub platform: Option<crate::image::Platform>,
+    /// `--accept`: what the tag means now is what it means from here on.
+    pub accept: bool,
+    /// No progress, and the name alone at the end.
+    pub quiet: bool,
+    /// `--insecure-registry`: registries that may be spoken to without TLS.
+    pub insecure: Vec<String>,
+}
+
+/// `run --pull`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullWhen {
+    /// Where the store has no such image.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    /// Not at all.
+    Never,
+}
