@@ -1,0 +1,94 @@
+//! The arguments of the verbs about images.
+
+use super::FormatArg;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Load an image from an archive, standard input or a folder
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret load [-q] [-i FILE]\n       lazaret load [-q] oci:DIR[:TAG] [NAME]",
+    after_help = "FILE is an OCI or docker archive; without it, or with -, standard input is read."
+)]
+pub struct LoadArgs {
+    /// Read from this file instead of standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "image")]
+    pub input: Option<PathBuf>,
+    /// Print no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// An image by its transport: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE
+    #[arg(value_name = "SOURCE")]
+    pub image: Option<String>,
+    /// The name to keep it by
+    #[arg(value_name = "NAME", requires = "image")]
+    pub name: Option<String>,
+}
+
+/// Fetch an image from its registry
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// What the tag means at its registry now is what it means from here on
+    #[arg(long)]
+    pub accept: bool,
+    /// Print the name alone
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Speak to this registry without TLS, if it has none; loopback may always
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub insecure_registry: Vec<String>,
+    /// NAME[:TAG][@DIGEST]
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// List images
+#[derive(Debug, Args)]
+pub struct ImagesArgs {
+    /// All images; there are no intermediate ones, so this changes nothing
+    #[arg(short, long)]
+    pub all: bool,
+    /// Show manifest digests
+    #[arg(long)]
+    pub digests: bool,
+    /// dangling=BOOL, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE
+    #[arg(short, long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// table, 'table TEMPLATE', json or TEMPLATE
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Show whole ids
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Show ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Only images of this name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub name: Option<String>,
+}
+
+/// Remove images
+#[derive(Debug, Args)]
+pub struct RmiArgs {
+    /// Also where several names or stopped containers stand in the way
+    #[arg(short, long)]
+    pub force: bool,
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+}
+
+/// Check every byte of images against its digest
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// How differences are printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// Check every image of the store
+    #[arg(short, long, conflicts_with = "images")]
+    pub all: bool,
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required_unless_present = "all")]
+    pub images: Vec<String>,
+}

@@ -1,0 +1,184 @@
+//! The arguments of `run` and `tool`.
+
+use super::{FormatArg, VerifyArg};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Run a command in a new cell made from an image
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    after_help = "IMAGE is a name of the store, or oci:DIR[:TAG], oci-archive:FILE,\n\
+        docker-archive:FILE, builtin:NAME. The network is none unless asked."
+)]
+pub struct RunArgs {
+    /// The writable layer lives in memory and goes with the run
+    #[arg(long)]
+    pub rm: bool,
+    /// Set an environment variable; NAME alone takes it over from here
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    pub env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory inside
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// User inside
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
+    pub user: Option<String>,
+    /// Run as yourself, by your own number
+    #[arg(long, value_name = "keep-id")]
+    pub userns: Option<String>,
+    /// Replace the image's entrypoint
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub entrypoint: Option<String>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Give a device of the host
+    #[arg(long, value_name = "DEVICE[:TARGET][:rw]")]
+    pub device: Vec<String>,
+    /// Mount a folder or file of the host
+    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
+    pub volume: Vec<String>,
+    /// Mount a folder or file of the host, or a tmpfs
+    #[arg(long, value_name = "type=bind|tmpfs,...")]
+    pub mount: Vec<String>,
+    /// Mount a tmpfs
+    #[arg(long, value_name = "PATH[:size=N,mode=N,ro]")]
+    pub tmpfs: Vec<String>,
+    /// Let root inside hold a capability
+    #[arg(long, value_name = "NAME")]
+    pub cap_add: Vec<String>,
+    /// Take a given capability away, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_drop: Vec<String>,
+    /// Narrow the system calls by a profile of docker's
+    #[arg(long, value_name = "seccomp=FILE")]
+    pub security_opt: Vec<String>,
+    /// Host name inside
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Name the container
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Network: lo alone, or this machine's
+    #[arg(long, alias = "net", value_name = "none|host")]
+    pub network: Option<String>,
+    /// Most processes and threads at once
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pids_limit: Option<String>,
+    /// Limit of each process: nofile, fsize, cpu, stack, as, ...
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<String>,
+    /// Kill everything inside after this long (10s, 1m30s)
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Ask for a stricter check of the unpacked layers than the policy's
+    #[arg(long, value_name = "stat|full", hide_possible_values = true)]
+    pub verify: Option<VerifyArg>,
+    /// Use this profile of the policy: strict, compat, or one of your own
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Print every step and where it comes from, and do none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print how long each stage took
+    #[arg(long)]
+    pub timings: bool,
+    /// How plan, timings and errors are printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
+    #[command(subcommand)]
+    pub image: ImageAndCommand,
+}
+
+/// IMAGE and what follows it. To clap this is a subcommand of any name, because that alone leaves
+/// everything behind it untouched: `run IMAGE --help` and `run IMAGE -- -x` are the command's.
+#[derive(Debug, Subcommand)]
+pub enum ImageAndCommand {
+    /// IMAGE [COMMAND] [ARG...]
+    #[command(external_subcommand)]
+    Words(Vec<String>),
+}
+
+/// Run a program of this machine in a cell of its own, without an image
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret tool [OPTIONS] [--] PROGRAM [ARG...]",
+    disable_help_subcommand = true,
+    args_override_self = true,
+    after_help = "Inside are this machine's programs and libraries and the current folder, all\n\
+        read-only, an empty home, and nothing else. A pipe or file as standard input\n\
+        is read; where all three streams are terminals, PROGRAM has one too."
+)]
+pub struct ToolArgs {
+    /// Let a folder or file be written, at its own path
+    #[arg(long, value_name = "PATH")]
+    pub rw: Vec<String>,
+    /// Run PROGRAM only if its file has this sha256
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// Set an environment variable; NAME alone takes it over from here
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    pub env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory inside, instead of the current folder
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Ask for this machine's network; without it there is none
+    #[arg(long, value_name = "none|host", num_args = 0..=1, require_equals = true, default_missing_value = "host")]
+    pub network: Option<String>,
+    /// Read standard input, also from a terminal while the output goes elsewhere
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give PROGRAM a terminal, also while its output goes elsewhere
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Most processes and threads at once
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pids_limit: Option<String>,
+    /// Limit of each process: nofile, fsize, cpu, stack, as, ...
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<String>,
+    /// Kill everything inside after this long (10s, 1m30s)
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Use this profile of the policy
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Print every step and where it comes from, and do none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print how long each stage took
+    #[arg(long)]
+    pub timings: bool,
+    /// How plan, timings and errors are printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    #[command(subcommand)]
+    pub program: ProgramAndArgs,
+}
+
+/// PROGRAM and what follows it, as [`ImageAndCommand`].
+#[derive(Debug, Subcommand)]
+pub enum ProgramAndArgs {
+    /// PROGRAM [ARG...]
+    #[command(external_subcommand)]
+    Words(Vec<String>),
+}
