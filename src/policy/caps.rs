@@ -69,8 +69,9 @@ const EMPTY: &[&str] = &[
     "BLOCK_SUSPEND",
 ];
 
-/// What is about other ids, and means nothing where there is only one.
-const OF_OTHER_IDS: &[&str] = &["CHOWN", "SETUID", "SETGID", "KILL"];
+/// What is of use with a second id only: who is given it is about to become somebody else, or to give
+/// files away, and fails at that where there is one id.
+const OF_OTHER_IDS: &[&str] = &["CHOWN", "SETUID", "SETGID"];
 
 impl Judge<'_> {
     /// What is given and asked for, less what is dropped; and what a person should know of it.
@@ -159,13 +160,47 @@ impl Judge<'_> {
                  nothing"
             ));
         }
-        let others = of(OF_OTHER_IDS);
-        if map == IdMapKind::Single && !others.is_empty() {
+        if map == IdMapKind::Single {
+            self.no_other_ids(caps, notes);
+        }
+    }
+
+    /// What one id cannot honour. A rule that gives it speaks of images that become somebody else,
+    /// which would fail halfway: refused. Who asks for it by name gets it, and is told.
+    fn no_other_ids(&mut self, caps: &[Granted<String>], notes: &mut Vec<String>) {
+        let of_others = |cap: &&Granted<String>| OF_OTHER_IDS.contains(&cap.value.as_str());
+        let (asked, given): (Vec<_>, Vec<_>) = caps
+            .iter()
+            .filter(of_others)
+            .partition(|cap| matches!(cap.origin, Origin::Flag(_)));
+        let names = |caps: &[&Granted<String>], before: &str| {
+            let each = caps.iter().map(|cap| format!("{before}{}", cap.value));
+            each.collect::<Vec<_>>().join(" ")
+        };
+        if !asked.is_empty() {
             notes.push(format!(
-                "there is one id inside, for want of subordinate ids: {others} can give, become or \
-                 reach no other"
+                "there is one id inside, for want of subordinate ids: {} can give, become or reach \
+                 no other",
+                names(&asked, "")
             ));
         }
+        let Some(first) = given.first() else {
+            return;
+        };
+        self.reasons.push(Reason {
+            asked: format!("{}, which {} gives", names(&given, ""), first.origin),
+            rule: "one id inside, because no subordinate ids are usable".to_owned(),
+            origin: Origin::Always("ids inside are never more than the caller's own"),
+            why: "there is no other id to become, or to give a file to: a command that tries fails"
+                .to_owned(),
+            cure: vec![
+                self.host.no_subids.clone(),
+                format!(
+                    "or, for a command that stays root: {}",
+                    names(&given, "--cap-drop ")
+                ),
+            ],
+        });
     }
 }
 

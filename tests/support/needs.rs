@@ -112,6 +112,10 @@ pub fn check(name: &str) -> Result<(), String> {
             std::env::var_os("LAZARET_TEST_DEBIAN").is_some_and(|v| !v.is_empty()),
             "LAZARET_TEST_DEBIAN names no layout of a Debian root (.ci/run makes one)",
         ),
+        "services" => yes(
+            std::env::var_os("LAZARET_TEST_SERVICES").is_some_and(|v| !v.is_empty()),
+            "LAZARET_TEST_SERVICES names no layout with redis and postgres (.ci/run makes one)",
+        ),
         "umoci" | "skopeo" | "debootstrap" | "bwrap" | "busybox" | "unshare" | "python3"
         | "bash" | "strace" | "perl" | "git" | "gcc" | "docker-registry" | "htpasswd"
         | "openssl" => yes(find(name).is_some(), "not installed"),

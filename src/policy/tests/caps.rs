@@ -149,6 +149,29 @@ fn what_capabilities_mean_is_told() {
     );
 }
 
+/// A rule gives capabilities to images that become somebody else, which one id cannot be.
+#[test]
+fn what_one_id_cannot_honour_is_not_given_in_vain() {
+    let text = "version = 1\nextends = \"compat\"\n";
+    let policy = user_policy(text).unwrap();
+    let single = single();
+    let reasons = reasons(&policy, &asks(""), &facts(), &single);
+    let [reason] = reasons.as_slice() else {
+        panic!("{reasons:?}")
+    };
+    let asked = &reason.asked;
+    assert!(
+        asked.starts_with("CHOWN SETGID SETUID, which compat.toml:"),
+        "{asked}"
+    );
+    let drop = "--cap-drop CHOWN --cap-drop SETGID --cap-drop SETUID";
+    let cure = format!("or, for a command that stays root: {drop}");
+    assert_eq!(reason.cure, ["apt install uidmap", &cure]);
+    for line in ["-CHOWN -SETGID -SETUID", "-ALL"] {
+        grants(&policy, &asks(line), &facts(), &single);
+    }
+}
+
 fn with_profile(text: &str) -> Request {
     Request {
         seccomp: Some(JsonProfile::parse(text.as_bytes(), "p.json").unwrap()),
