@@ -25,8 +25,8 @@ const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attac
     --log-driver=none --log-opt=a=b --mac-address=x -m=1g --memory=1g --memory-reservation=1g \
     --memory-swap=1g --memory-swappiness=1 --net-alias=x --network-alias=x \
     --no-healthcheck --oom-kill-disable --oom-score-adj=1 --pid=host\
-    --platform=linux/arm64 --privileged -p=80:80 --publish=80:80 -P --publish-all --pull=always -q \
-    --quiet --restart=always --runtime=runc --shm-size=1g \
+    --privileged -p=80:80 --publish=80:80 -P --publish-all \
+    --restart=always --runtime=runc --shm-size=1g \
     --sig-proxy=false --stop-signal=TERM --stop-timeout=1 --storage-opt=size=1g --sysctl=a=b \
     --use-api-socket --uts=host \
     --volume-driver=x --volumes-from=x";

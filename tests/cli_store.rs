@@ -71,18 +71,18 @@ fn an_empty_store() {
 #[test]
 fn running_what_is_not_there_says_how_to_bring_it_in() {
     let home = Home::new();
-    let ran = run(&home, &["run", "--rm", "busybox"]).exits(125);
+    let ran = run(&home, &["run", "--rm", "--pull=never", "busybox"]).exits(125);
     insta::assert_snapshot!(ran.err(), @r"
-    lazaret: run docker.io/library/busybox:latest: there is no such image in the store
+    lazaret: run docker.io/library/busybox:latest: there is no such image in the store, and --pull never fetches none
     hint: lazaret pull busybox:latest
     or load what `docker save` or `podman save` wrote: lazaret load -i FILE
     ");
     std::fs::write(home.path("img.tar"), "").unwrap();
     std::fs::create_dir(home.path("layout")).unwrap();
-    run(&home, &["run", "--rm", "img.tar"])
+    run(&home, &["run", "--rm", "--pull=never", "img.tar"])
         .exits(125)
         .complains("docker-archive:img.tar");
-    run(&home, &["run", "--rm", "layout"])
+    run(&home, &["run", "--rm", "--pull=never", "layout"])
         .exits(125)
         .complains("oci:layout[:TAG]");
 }

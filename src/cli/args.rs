@@ -178,6 +178,14 @@ pub enum FormatArg {
     Json,
 }
 
+/// `--pull`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum PullArg {
+    Missing,
+    Always,
+    Never,
+}
+
 /// `--verify`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum VerifyArg {

@@ -131,7 +131,11 @@ pub(super) fn pull(args: super::args::PullArgs) -> Result<crate::engine::PullReq
     match ImageName::parse(&args.name)? {
         ImageName::Registry(reference) => Ok(crate::engine::PullRequest {
             reference,
-            platform: None,
+            platform: args
+                .platform
+                .as_deref()
+                .map(crate::image::Platform::parse)
+                .transpose()?,
             accept: args.accept,
             quiet: args.quiet,
             insecure: args.insecure_registry,

@@ -115,11 +115,6 @@ pub const RUN: &[Flag] = &[
     ("oom-score-adj", None, Later("")),
     ("pid", None, Later("a cell has a pid namespace of its own")),
     (
-        "platform",
-        None,
-        Later("an image must have this machine's platform"),
-    ),
-    (
         "privileged",
         None,
         Never(
@@ -129,16 +124,6 @@ pub const RUN: &[Flag] = &[
     ),
     ("publish", Some('p'), Later(OFFLINE)),
     ("publish-all", Some('P'), Later(OFFLINE)),
-    (
-        "pull",
-        None,
-        Later("an image that is not here is fetched first: lazaret pull IMAGE"),
-    ),
-    (
-        "quiet",
-        Some('q'),
-        Later("nothing is pulled, so there is nothing to keep quiet"),
-    ),
     ("restart", None, Later("")),
     ("runtime", None, Never("lazaret is the runtime")),
     ("shm-size", None, Later(LIMITS)),

@@ -1,11 +1,11 @@
 //! `run`: argv -> [`RunRequest`].
 
-use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
+use super::args::{FormatArg, ImageAndCommand, PullArg, RunArgs, VerifyArg};
 use super::mounts::{self, Mount};
 use super::{env, limits, security, values};
-use crate::engine::RunRequest;
-use crate::error::Result;
-use crate::image::ImageName;
+use crate::engine::{PullWhen, RunRequest};
+use crate::error::{Error, Kind, Result};
+use crate::image::{ImageName, Platform};
 use crate::policy::{Request, VerifyMode};
 
 /// Checks and converts the flags of `run`.
@@ -31,9 +31,11 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
         tmpfs.push(mounts::tmpfs(text)?);
     }
     let inherit = |name: &str| std::env::var(name).ok();
+    let image = image_name(&image)?;
+    let pull = pull(args.pull, &image)?;
     Ok(RunRequest {
         request: Request {
-            image: image_name(&image)?,
+            image,
             command,
             entrypoint: args.entrypoint,
             env: env::collect(&args.env_file, &args.env, &inherit)?,
@@ -70,10 +72,32 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             .map(values::container_name)
             .transpose()?,
         profile: args.profile,
+        pull,
+        quiet: args.quiet,
+        platform: args.platform.as_deref().map(Platform::parse).transpose()?,
         dry_run: args.dry_run,
         timings: args.timings,
         format: args.format.unwrap_or(FormatArg::Text).into(),
     })
+}
+
+/// When to fetch. What is no registry's cannot be fetched, which `always` would have it.
+fn pull(asked: Option<PullArg>, image: &ImageName) -> Result<PullWhen> {
+    let pull = match asked {
+        None | Some(PullArg::Missing) => PullWhen::Missing,
+        Some(PullArg::Always) => PullWhen::Always,
+        Some(PullArg::Never) => PullWhen::Never,
+    };
+    match (pull, image) {
+        (PullWhen::Always, ImageName::Registry(_)) | (PullWhen::Missing | PullWhen::Never, _) => {
+            Ok(pull)
+        }
+        (PullWhen::Always, _) => Err(Error::new(
+            Kind::Usage,
+            format!("--pull always: {image} is no registry's image"),
+        )
+        .hint("what lies on disk is read anew each time")),
+    }
 }
 
 /// The image's name; a path is told apart from a mistake.
@@ -94,7 +118,6 @@ fn image_name(text: &str) -> Result<ImageName> {
 mod tests {
     use super::super::args::{Cli, Verb};
     use super::*;
-    use crate::error::Kind;
     use clap::Parser as _;
 
     fn parse(line: &[&str]) -> Result<RunRequest> {
@@ -131,7 +154,7 @@ mod tests {
     fn flags_become_the_request() {
         let line = "-it --rm -e A=1 --env=B=2 -w /w -u 1:2 --entrypoint= --read-only --tmpfs /t:size=1m \
                     --hostname old -h new --timeout 10s --dry-run --timings --name web --verify full \
-                    --network none --net=host --format json busybox true";
+                    --network none --net=host --format json --pull always -q --platform arm64 busybox true";
         let got = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         let asked = &got.request;
         assert!(asked.tty && asked.interactive && asked.rm && asked.read_only);
@@ -146,7 +169,9 @@ mod tests {
         assert_eq!(asked.verify, Some(VerifyMode::Full));
         assert_eq!(asked.network, Some(crate::policy::Network::Host));
         assert_eq!(asked.command, ["true"]);
-        assert!(got.dry_run && got.timings);
+        assert!(got.dry_run && got.timings && got.quiet);
+        assert_eq!(got.pull, PullWhen::Always);
+        assert_eq!(got.platform.unwrap().to_string(), "linux/arm64");
         assert_eq!(got.name.as_deref(), Some("web"));
         assert_eq!(got.format, crate::report::Format::Json);
     }
@@ -160,6 +185,8 @@ mod tests {
             (&["--timeout", "0", "img"], Kind::Usage),
             (&["--name", "a b", "img"], Kind::Usage),
             (&["Upper"], Kind::Usage),
+            (&["--pull", "always", "oci:x"], Kind::Usage),
+            (&["--platform", "amd64/linux/x/y", "img"], Kind::Usage),
             (&["--env-file", "/nonexistent", "img"], Kind::Io),
         ] {
             assert_eq!(parse(line).unwrap_err().kind, kind, "{line:?}");

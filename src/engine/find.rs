@@ -101,7 +101,7 @@ fn real(name: &ImageName) -> ImageName {
 }
 
 /// What to write for a file or folder here that was named without its transport.
-fn on_disk(reference: &Reference) -> Option<String> {
+pub(super) fn on_disk(reference: &Reference) -> Option<String> {
     let path = match reference.domain.as_str() {
         "docker.io" => reference
             .path
@@ -119,9 +119,9 @@ fn on_disk(reference: &Reference) -> Option<String> {
     })
 }
 
-/// The error of `run` for an image that is not there: what brings it in, while pull is not built.
-pub fn not_found(name: &ImageName) -> Error {
-    let error = Error::new(Kind::NotFound, "there is no such image in the store");
+/// The error for an image that is not there and is not fetched, with what brings it in.
+pub fn not_found(name: &ImageName, cause: &str) -> Error {
+    let error = Error::new(Kind::NotFound, cause);
     match name {
         ImageName::Registry(reference) => {
             let familiar = reference.familiar();

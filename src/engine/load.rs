@@ -43,7 +43,7 @@ pub fn load(request: &LoadRequest) -> Result<u8> {
             loader.all(&images, Some(text))?;
         }
         LoadSource::Named { image, name } => {
-            let found = super::source::resolve(image, &store, &loader.map)?;
+            let found = super::source::resolve(image, &platform, &store, &loader.map)?;
             let name = match name {
                 Some(name) => vec![ImageName::Registry(name.clone())],
                 None => names(&found, Some(&found.canonical_name)),

@@ -6,6 +6,7 @@ pub mod find;
 pub mod images;
 pub mod inspect;
 pub mod load;
+mod obtain;
 pub mod place;
 pub mod policy;
 pub mod ps;

@@ -5,7 +5,7 @@ use super::load::Loader;
 use super::{PullRequest, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host;
-use crate::image::{Digest, ImageName, Index, Manifest, Platform, Reference};
+use crate::image::{Digest, ImageConfig, ImageName, Index, Manifest, Platform, Reference};
 use crate::plan::IdMap;
 use crate::policy::{Admit, Policy, Seen, admit};
 use crate::registry::{Auth, Client, Options, Roots};
@@ -49,22 +49,12 @@ pub fn pull(request: &PullRequest) -> Result<u8> {
     let host = place::host(Some(&store))?;
     let map = place::map_of(&host);
     let policy = host::policy(None)?.policy;
-    let name = request.reference.to_string();
-    let before = store.get_ref(&name)?;
     let fetched = fetch(&store, &map, policy, request)?;
-    let shown = super::rmi::familiar(&name);
-    let news = match before {
-        Some(before) if before.manifest == fetched.digest => "Image is up to date for",
-        _ => "Downloaded newer image for",
-    };
-    if !request.quiet {
-        report::stderr(&format!(
-            "Digest: {}\nStatus: {news} {}\n",
-            fetched.served,
-            report::clean(&shown)
-        ));
-    }
-    report::stdout(&format!("{}\n", report::clean(&name)))?;
+    fetched.tell(request);
+    report::stdout(&format!(
+        "{}\n",
+        report::clean(&request.reference.to_string())
+    ))?;
     Ok(0)
 }
 
@@ -72,8 +62,26 @@ pub fn pull(request: &PullRequest) -> Result<u8> {
 pub(super) struct Fetched {
     /// The digest that the registry served for the name.
     served: Digest,
-    /// The manifest's.
-    digest: Digest,
+    /// The name means another image than before.
+    news: bool,
+}
+
+impl Fetched {
+    /// Prints what docker prints at the end.
+    pub(super) fn tell(&self, request: &PullRequest) {
+        if request.quiet {
+            return;
+        }
+        let news = match self.news {
+            true => "Downloaded newer image for",
+            false => "Image is up to date for",
+        };
+        report::stderr(&format!(
+            "Digest: {}\nStatus: {news} {}\n",
+            self.served,
+            report::clean(&request.reference.familiar())
+        ));
+    }
 }
 
 /// Fetches an image and keeps it under its name.
@@ -89,6 +97,17 @@ pub(super) fn fetch(
 ) -> Result<Fetched> {
     let reference = &request.reference;
     let platform = request.platform.clone().unwrap_or_else(Platform::native);
+    let name = reference.to_string();
+    let kept = Kept::of(store, reference, &platform)?;
+    if let Some(kept) = kept.as_ref().filter(|_| reference.digest.is_some()) {
+        // What a digest means never changes.
+        let (manifest, config) = (&kept.image.manifest, &kept.image.config);
+        allowed(&policy, reference, manifest, config, None)?;
+        return Ok(Fetched {
+            served: kept.served,
+            news: false,
+        });
+    }
     let options = options(request)?;
     let etc: Vec<(&str, Vec<u8>)> = Fetching::ETC
         .iter()
@@ -98,27 +117,49 @@ pub(super) fn fetch(
     let mut progress = Progress::new(request.quiet);
 
     // Names and documents first: what is not let in has no layer fetched.
+    let known = kept.as_ref().map(|kept| kept.served);
     let found = worker::fetch(
         map,
         fetching.root(),
         &[],
-        |_| resolve(&options, reference, &platform),
+        |_| resolve(&options, reference, &platform, known.as_ref()),
         || {},
     )?;
-    let found: Found = serde_json::from_slice(&found)
+    if !request.quiet {
+        let tag = reference.tag.as_deref().unwrap_or("latest");
+        let shown = reference
+            .digest
+            .map_or_else(|| tag.to_owned(), |digest| digest.to_string());
+        let line = format!("{shown}: Pulling from {}", reference.path);
+        report::stderr(&format!("{}\n", report::clean(&line)));
+    }
+    let found: Option<Found> = serde_json::from_slice(&found)
         .map_err(|_| Error::new(Kind::Worker, "the fetch worker answered nonsense"))?;
+    let found = match (found, kept) {
+        (Some(found), _) => found,
+        (None, Some(kept)) => {
+            let (manifest, config) = (&kept.image.manifest, &kept.image.config);
+            let seen =
+                store.record_seen(reference, &kept.served, &manifest.digest, place::now())?;
+            allowed(&policy, reference, manifest, config, Some(&seen))?;
+            return Ok(Fetched {
+                served: kept.served,
+                news: false,
+            });
+        }
+        (None, None) => {
+            return Err(Error::new(
+                Kind::Worker,
+                "the fetch worker knows what it was not asked",
+            ));
+        }
+    };
     let manifest = Manifest::parse(&found.manifest, Some(&found.media_type))?;
     let served = served(&found, &manifest, reference)?;
-    let name = ImageName::Registry(reference.clone());
     let config = crate::store::verify::config(&found.config, &manifest)?;
+    config.check_platform(&platform)?;
     let (now, accept) = (place::now(), request.accept && reference.digest.is_none());
-    let allowed = |seen: Option<&Seen>| match admit(&policy, &name, &manifest, &config, seen, now) {
-        Admit::Go => Ok(()),
-        Admit::Deny(reasons) => Err(Error {
-            reasons,
-            ..Error::new(Kind::Policy, "refused by policy")
-        }),
-    };
+    let allowed = |seen: Option<&Seen>| allowed(&policy, reference, &manifest, &config, seen);
     let before = match accept {
         true => None,
         false => store.seen(reference)?,
@@ -138,7 +179,7 @@ pub(super) fn fetch(
                 if let Some(was) = was.filter(|was| was.served != served) {
                     report::note(&format!(
                         "{} meant {}, and means {served} from now on",
-                        super::rmi::familiar(&reference.to_string()),
+                        reference.familiar(),
                         was.served
                     ));
                 }
@@ -164,12 +205,56 @@ pub(super) fn fetch(
         (&manifest.config.digest, &found.config),
     )?;
     let image: SourceImage = Source::open(&layout)?.image(&platform)?;
+    let before = store.get_ref(&name)?;
     let mut loader = Loader::new(store, map.clone(), policy, progress);
-    loader.keep(&image, &reference.to_string())?;
+    loader.keep(&image, &name)?;
     Ok(Fetched {
         served,
-        digest: manifest.digest,
+        news: before.is_none_or(|before| before.manifest != manifest.digest),
     })
+}
+
+/// Whether policy lets an image in under a registry's name.
+fn allowed(
+    policy: &Policy,
+    reference: &Reference,
+    manifest: &Manifest,
+    config: &ImageConfig,
+    seen: Option<&Seen>,
+) -> Result<()> {
+    let name = ImageName::Registry(reference.clone());
+    match admit(policy, &name, manifest, config, seen, place::now()) {
+        Admit::Go => Ok(()),
+        Admit::Deny(reasons) => Err(super::run::refused(reasons)),
+    }
+}
+
+/// An image that the store has whole under the very name that is fetched.
+struct Kept {
+    image: SourceImage,
+    /// What the registry served for the name when it was asked last.
+    served: Digest,
+}
+
+impl Kept {
+    /// `None` where anything is missing, damaged or for another platform: then all is asked anew.
+    fn of(store: &Store, reference: &Reference, platform: &Platform) -> Result<Option<Self>> {
+        let Some(known) = store.get_ref(&reference.to_string())? else {
+            return Ok(None);
+        };
+        let served = match reference.digest {
+            Some(digest) => Some(digest),
+            None => store
+                .seen(reference)?
+                .filter(|seen| seen.means(&known.manifest))
+                .map(|seen| seen.served),
+        };
+        let (Some(served), Ok(image)) = (served, store.image(&known)) else {
+            return Ok(None);
+        };
+        let whole = store.has_layers(&image)? && image.config.check_platform(platform).is_ok();
+        Ok(whole.then_some(Self { image, served }))
+    }
 }
 
 /// The digest that the name means, which the worker is not believed about: that of the manifest, or
@@ -201,9 +286,20 @@ fn served(found: &Found, manifest: &Manifest, reference: &Reference) -> Result<D
     }
 }
 
-/// In the worker: what the registry has under the name, down to the config.
-fn resolve(options: &Options, reference: &Reference, platform: &Platform) -> Result<Vec<u8>> {
+/// In the worker: what the registry has under the name, down to the config; `null` where that still
+/// is what has the digest `known`.
+fn resolve(
+    options: &Options,
+    reference: &Reference,
+    platform: &Platform,
+    known: Option<&Digest>,
+) -> Result<Vec<u8>> {
     let mut client = Client::new(options)?;
+    if let Some(known) = known
+        && client.still(reference, known)?
+    {
+        return Ok(b"null".to_vec());
+    }
     let served = client.resolve(reference, platform)?;
     let mut config = Vec::new();
     client.blob(reference, &served.parsed.config, &mut config, &mut |_| {})?;

@@ -13,6 +13,12 @@ pub struct RunRequest {
     pub request: policy::Request,
     /// `--profile`: what the user's level of the policy extends instead.
     pub profile: Option<String>,
+    /// `--pull`; [`PullWhen::Always`] only of a registry's image.
+    pub pull: PullWhen,
+    /// `--quiet`: a fetch prints nothing.
+    pub quiet: bool,
+    /// `--platform`; `None`: this machine's.
+    pub platform: Option<crate::image::Platform>,
     /// `--name`; docker's grammar is checked.
     pub name: Option<String>,
     /// `--dry-run`: print the plan and stop.

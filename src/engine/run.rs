@@ -1,6 +1,6 @@
 //! `lazaret run`: the way through, stage by stage (DESIGN.md).
 
-use super::{RunRequest, place, source};
+use super::{RunRequest, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
@@ -71,7 +71,20 @@ pub(super) fn decision(
     let host = place::host(Some(&store))?;
     let own = place::map_of(&host);
     clock.stage("look at the machine");
-    let image = source::resolve(&asked.image, &store, &own)?;
+    let InForce { mut policy, notes } = crate::host::policy(request.profile.as_deref())?;
+    for note in &notes {
+        report::note(note);
+    }
+    clock.stage("read the policy");
+    let looks = match (ear, request.dry_run) {
+        (Some(_), _) => Some("policy explain"),
+        (None, true) => Some("a dry run"),
+        (None, false) => None,
+    };
+    let image = obtain::image(request, looks, &policy, &store, &own)?;
+    if let Some(ear) = ear {
+        policy = policy.heard_by(ear);
+    }
     let as_meant;
     let request = match source::meant(&asked.image, &image)? {
         None => request,
@@ -88,14 +101,6 @@ pub(super) fn decision(
     };
     let asked = &request.request;
     clock.stage("verify manifest and config");
-    let InForce { mut policy, notes } = crate::host::policy(request.profile.as_deref())?;
-    if let Some(ear) = ear {
-        policy = policy.heard_by(ear);
-    }
-    for note in &notes {
-        report::note(note);
-    }
-    clock.stage("read the policy");
     let seen = place::seen(&store, &asked.image)?;
     let (manifest, config) = (&image.manifest, &image.config);
     let now = place::now();

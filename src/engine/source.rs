@@ -7,19 +7,26 @@ use crate::store::Store;
 use crate::store::source::{Source, SourceImage, scan_archive};
 
 /// The image that a name means, its manifest and config verified. Nothing is fetched: a registry's
-/// image must have been loaded.
+/// image must be there.
 ///
 /// # Errors
 /// `NotFound` where the store has no such image; else as the source's.
-pub fn resolve(name: &ImageName, store: &Store, map: &IdMap) -> Result<SourceImage> {
-    let platform = Platform::native();
+pub fn resolve(
+    name: &ImageName,
+    platform: &Platform,
+    store: &Store,
+    map: &IdMap,
+) -> Result<SourceImage> {
     match name {
-        ImageName::Registry(reference) => stored(reference, store),
+        ImageName::Registry(reference) => {
+            let found = stored(reference, store)?;
+            found.ok_or_else(|| super::find::not_found(name, "there is no such image in the store"))
+        }
         ImageName::Builtin(builtin) if builtin == "probe" => {
             let archive = crate::probe::image::image()?.archive()?;
             // These bytes are this program's own.
             let members = scan_archive(&archive)?;
-            Source::archive(name, archive, members)?.image(&platform)
+            Source::archive(name, archive, members)?.image(platform)
         }
         ImageName::Builtin(builtin) => Err(Error::new(
             Kind::NotFound,
@@ -27,19 +34,23 @@ pub fn resolve(name: &ImageName, store: &Store, map: &IdMap) -> Result<SourceIma
         )
         .hint("builtin:probe is the only one")),
         ImageName::Tool(_) => Err(Error::new(Kind::Usage, "a program is no image")),
-        ImageName::OciDir { .. } => Source::open(name)?.image(&platform),
+        ImageName::OciDir { .. } => Source::open(name)?.image(platform),
         ImageName::OciArchive { path, .. } | ImageName::DockerArchive { path, .. } => {
             let archive = Source::open_archive(path)?;
             let members = store.scan_archive(&archive, map)?;
-            Source::archive(name, archive, members)?.image(&platform)
+            Source::archive(name, archive, members)?.image(platform)
         }
     }
 }
 
-fn stored(reference: &Reference, store: &Store) -> Result<SourceImage> {
+/// The image that the store has under a registry's name, whatever its platform, or under an id.
+///
+/// # Errors
+/// As [`Store::image`].
+pub(super) fn stored(reference: &Reference, store: &Store) -> Result<Option<SourceImage>> {
     let name = reference.to_string();
     if let Some(found) = store.get_ref(&name)? {
-        return store.image(&found);
+        return store.image(&found).map(Some);
     }
     if let Some(digest) = reference.digest {
         // With tag and digest the digest decides: any name of the same repository will do.
@@ -51,15 +62,9 @@ fn stored(reference: &Reference, store: &Store) -> Result<SourceImage> {
             .refs()?
             .into_iter()
             .find(|r| r.manifest == digest && same(&r.name));
-        if let Some(found) = found {
-            return store.image(&found);
-        }
-    } else if let Some(found) = by_id(&name, reference, store)? {
-        return Ok(found);
+        return found.map(|found| store.image(&found)).transpose();
     }
-    Err(super::find::not_found(&ImageName::Registry(
-        reference.clone(),
-    )))
+    by_id(reference, store)
 }
 
 /// What policy calls an image, where that is not the name that it was asked for by. `None`: it is.
@@ -106,7 +111,7 @@ pub fn meant(name: &ImageName, image: &SourceImage) -> Result<Option<ImageName>>
 }
 
 /// docker takes an image's id, or the start of one, where a name is expected; a name wins.
-fn by_id(_name: &str, reference: &Reference, store: &Store) -> Result<Option<SourceImage>> {
+fn by_id(reference: &Reference, store: &Store) -> Result<Option<SourceImage>> {
     let word = reference
         .path
         .strip_prefix("library/")

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use super::quote::quoted;
+use crate::error::{Error, Kind, Result};
 use std::fmt;
 
 /// What platform an image or an index entry is for.
@@ -32,6 +34,41 @@ impl Platform {
             architecture: architecture.to_owned(),
             variant: None,
         }
+    }
+
+    /// Reads `os/arch[/variant]`, or an architecture alone, under Go's names or `uname -m`'s.
+    /// `Usage`: anything else.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::new(Kind::Usage, format!("{} is no platform", quoted(text)))
+                .hint("it is OS/ARCHITECTURE[/VARIANT]: linux/amd64, linux/arm64, linux/arm/v7")
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, architecture, variant) = match parts.as_slice() {
+            [architecture] => ("linux", *architecture, None),
+            [os, architecture] => (*os, *architecture, None),
+            [os, architecture, variant] => (*os, *architecture, Some((*variant).to_owned())),
+            _ => return Err(wrong()),
+        };
+        let word = |word: &str| {
+            let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b);
+            (1..=32).contains(&word.len()) && word.bytes().all(known)
+        };
+        let alone = parts.len() == 1 && matches!(architecture, "linux" | "windows" | "darwin");
+        if alone || !parts.iter().all(|part| word(part)) {
+            return Err(wrong());
+        }
+        let architecture = match architecture {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "i386" => "386",
+            other => other,
+        };
+        Ok(Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant,
+        })
     }
 
     /// How well an image for `self` serves a machine that is `wanted`: `None` not at all, else the
@@ -119,6 +156,35 @@ mod tests {
         }
         let best = |text: &str| platform(text).level_for(&platform("linux/arm/v7"));
         assert!(best("linux/arm/v7") > best("linux/arm/v6"));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (text, same) in [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/arm/v7", "linux/arm/v7"),
+            ("arm64", "linux/arm64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("aarch64", "linux/arm64"),
+        ] {
+            assert_eq!(Platform::parse(text).unwrap().to_string(), same);
+        }
+        for wrong in [
+            "",
+            "/",
+            "linux",
+            "linux/",
+            "linux/a/b/c",
+            "Linux/amd64",
+            "linux/a\n",
+            "a b",
+        ] {
+            assert_eq!(
+                Platform::parse(wrong).unwrap_err().kind,
+                Kind::Usage,
+                "{wrong:?}"
+            );
+        }
     }
 
     #[test]

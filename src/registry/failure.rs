@@ -62,6 +62,11 @@ pub(super) fn transport(at: &Origin, stage: Stage, error: ureq::Error) -> Troubl
         ureq::Error::Timeout(_) => {
             Trouble::Final(registry("it does not answer in time".into()).hint("try again later"))
         }
+        // Our own words, from inside the resolver.
+        ureq::Error::Other(e) if e.is::<Error>() => Trouble::Final(match e.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(other) => registry(plain(&other.to_string())),
+        }),
         ureq::Error::HostNotFound => Trouble::Final(no_such_host(at, "no address has this name")),
         ureq::Error::LargeResponseHeader(_, most) => Trouble::Final(Error::new(
             Kind::Limit,

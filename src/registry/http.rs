@@ -23,6 +23,8 @@ pub(super) struct Ask<'a> {
     pub(super) accept: &'a str,
     /// Sent to the first origin and, once a redirect has left it, to nobody.
     pub(super) authorization: Option<&'a str>,
+    /// HEAD: the headers alone.
+    pub(super) head: bool,
     /// The first byte wanted of a body.
     pub(super) from: Option<u64>,
     /// How long the whole body may take, if not as long as a document.
@@ -96,7 +98,7 @@ impl Http {
         origin.is_loopback() || self.plain.iter().any(|plain| plain == domain)
     }
 
-    /// GETs `url` and follows redirects.
+    /// GETs (or HEADs) `url` and follows redirects.
     pub(super) fn get(&self, url: &Uri, ask: Ask<'_>) -> std::result::Result<Reply, Trouble> {
         let first = origin(url)?;
         let (mut at, mut url, mut own) = (first.clone(), url.clone(), true);
@@ -105,7 +107,10 @@ impl Http {
                 authorization: ask.authorization.filter(|_| own),
                 ..ask
             };
-            let mut request = Request::get(&url);
+            let mut request = match ask.head {
+                true => Request::head(&url),
+                false => Request::get(&url),
+            };
             for (name, value) in ask.headers() {
                 request = request.header(name, value);
             }

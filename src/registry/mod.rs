@@ -76,6 +76,26 @@ struct Wanted<'a> {
     what: String,
 }
 
+impl<'a> Wanted<'a> {
+    /// What a name names, or the manifest that its index lists as `entry`.
+    fn document(from: &'a Reference, entry: Option<&Descriptor>) -> Self {
+        let named = entry.map(|entry| entry.digest).or(from.digest);
+        let name = match (named, &from.tag) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.clone(),
+            (None, None) => "latest".to_owned(),
+        };
+        Self {
+            from,
+            path: format!("/v2/{}/manifests/{name}", from.path),
+            what: match entry {
+                Some(entry) => format!("manifest {} of {from}", entry.digest.short()),
+                None => from.to_string(),
+            },
+        }
+    }
+}
+
 impl Client {
     /// A client that has spoken to nobody yet.
     ///
@@ -122,6 +142,28 @@ impl Client {
         })
     }
 
+    /// Whether a name still stands for what has the digest `known`, in one round trip (HEAD) and
+    /// without any document. `false` also where the registry does not say, in which case
+    /// [`Client::resolve`] does, or says why not.
+    ///
+    /// Nothing is learnt from a `true` but that there is nothing to learn: a registry that lies here
+    /// could as well serve what it served before.
+    ///
+    /// `Registry`: there is no answer; `Credentials`: none to this caller.
+    pub fn still(&mut self, reference: &Reference, known: &Digest) -> Result<bool> {
+        let wanted = Wanted::document(reference, None);
+        let ask = Ask {
+            accept: DOCUMENTS,
+            head: true,
+            ..Ask::default()
+        };
+        let reply = self.ask(&wanted, ask, &mut Retries::new(&self.limits))?;
+        let kind = MediaKind::of(reply.media_type());
+        Ok(reply.status == 200
+            && matches!(kind, MediaKind::Index | MediaKind::Manifest)
+            && Digest::parse(reply.header(CONTENT_DIGEST)).is_ok_and(|said| said == *known))
+    }
+
     /// A manifest or an index with its media type; `entry` is what an index says of it, else it is
     /// what the reference names. Its bytes are what was named, as far as a digest names them.
     fn document(
@@ -130,19 +172,7 @@ impl Client {
         entry: Option<&Descriptor>,
     ) -> Result<(Vec<u8>, String)> {
         let named = entry.map(|entry| entry.digest).or(from.digest);
-        let name = match (named, &from.tag) {
-            (Some(digest), _) => digest.to_string(),
-            (None, Some(tag)) => tag.clone(),
-            (None, None) => "latest".to_owned(),
-        };
-        let wanted = Wanted {
-            from,
-            path: format!("/v2/{}/manifests/{name}", from.path),
-            what: match entry {
-                Some(entry) => format!("manifest {} of {from}", entry.digest.short()),
-                None => from.to_string(),
-            },
-        };
+        let wanted = Wanted::document(from, entry);
         let ask = Ask {
             accept: DOCUMENTS,
             ..Ask::default()
@@ -230,6 +260,7 @@ impl Client {
 
     /// Sends one request until it is answered with 200 or 206 (or with 416, where a range was asked
     /// for): over TLS if the registry speaks it, with what its 401 wants, again where that may help.
+    /// HEAD is a question on the side: any answer to it is one.
     fn ask(&mut self, wanted: &Wanted<'_>, ask: Ask<'_>, retries: &mut Retries) -> Result<Reply> {
         let (domain, path) = (&wanted.from.domain, &wanted.from.path);
         let key = (domain.clone(), path.clone());
@@ -242,11 +273,11 @@ impl Client {
             let url = registry
                 .url(&wanted.path)
                 .ok_or_else(|| no_address(domain))?;
-            let ask = Ask {
+            let granted = Ask {
                 authorization: self.granted.get(&key).map(String::as_str),
                 ..ask
             };
-            let reply = match self.http.get(&url, ask) {
+            let reply = match self.http.get(&url, granted) {
                 Ok(reply) => {
                     self.tls.insert(domain.clone(), https);
                     reply
@@ -277,8 +308,12 @@ impl Client {
                         self.granted.insert(key.clone(), answer);
                         continue;
                     }
-                    return Err(refused(wanted, reply));
+                    return match ask.head {
+                        true => Ok(reply),
+                        false => Err(refused(wanted, reply)),
+                    };
                 }
+                _ if ask.head => return Ok(reply),
                 429 | 500 | 502 | 503 | 504 => {
                     let wait = retry_after(&reply.headers);
                     retries.or(refused(wanted, reply), wait)?;

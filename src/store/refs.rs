@@ -73,6 +73,20 @@ impl Store {
         self.put_locked(name, image).map(Some)
     }
 
+    /// Whether the store has a blob of the right size for each layer of an image. Their bytes are
+    /// checked when they are read.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn has_layers(&self, image: &SourceImage) -> Result<bool> {
+        for layer in &image.layers {
+            if self.blob_size(&layer.descriptor.digest)? != Some(layer.descriptor.size) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The lock between those who name what is there (shared) and those who remove what no name
     /// refers to (exclusive), let go with the descriptor. Waits.
     pub(super) fn lock_names(&self, operation: FlockOperation) -> Result<OwnedFd> {

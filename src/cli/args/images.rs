@@ -34,6 +34,9 @@ pub struct PullArgs {
     /// Print the name alone
     #[arg(short, long)]
     pub quiet: bool,
+    /// Fetch the image for another platform: linux/arm64, linux/arm/v7
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<String>,
     /// Speak to this registry without TLS, if it has none; loopback may always
     #[arg(long, value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,

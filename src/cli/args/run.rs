@@ -1,6 +1,6 @@
 //! The arguments of `run` and `tool`.
 
-use super::{FormatArg, VerifyArg};
+use super::{FormatArg, PullArg, VerifyArg};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use std::path::PathBuf;
     disable_help_flag = true,
     disable_help_subcommand = true,
     args_override_self = true,
-    after_help = "IMAGE is a name of the store, or oci:DIR[:TAG], oci-archive:FILE,\n\
-        docker-archive:FILE, builtin:NAME. The network is none unless asked."
+    after_help = "IMAGE is a registry's name, or oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE,\n\
+        builtin:NAME. The network is none unless asked."
 )]
 pub struct RunArgs {
     /// The writable layer lives in memory and goes with the run
@@ -84,6 +84,15 @@ pub struct RunArgs {
     /// Kill everything inside after this long (10s, 1m30s)
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
+    /// When to fetch the image: where it is not here, each time, or not at all
+    #[arg(long, value_name = "missing|always|never", hide_possible_values = true)]
+    pub pull: Option<PullArg>,
+    /// Print nothing of a fetch
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The platform of the image: linux/amd64, linux/arm/v7
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<String>,
     /// Ask for a stricter check of the unpacked layers than the policy's
     #[arg(long, value_name = "stat|full", hide_possible_values = true)]
     pub verify: Option<VerifyArg>,
