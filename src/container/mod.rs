@@ -4,3 +4,4 @@ mod names;
 pub mod record;
 mod relay;
 pub mod supervise;
+mod terminal;

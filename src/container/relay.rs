@@ -1,27 +1,41 @@
 //! Moves bytes between the caller's standard streams and the cell's pipes or pty, without ever
 //! waiting in a call: the loop must stay able to see timers and signals.
 
-use crate::error::{Context, Error, Result};
+use crate::error::Error;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-/// At most this much is in flight in one direction, in bytes; as large as a pipe.
+/// At most this much is read at once, in bytes; as large as a pipe.
 const CHUNK: usize = 1 << 16;
+/// What a pipe of the cell's grows to once a whole one was moved at a time, in bytes. Below what any
+/// user may have (pipe(7), /proc/sys/fs/pipe-max-size).
+const LARGE: usize = 1 << 20;
+/// How often a stream is moved before the others, signals and the clock have their turn.
+const TURNS: usize = 16;
 /// The first read's, which for most commands is the last.
 const FIRST: usize = 4096;
 /// A pipe that is ready takes this much without waiting (pipe(7), PIPE_BUF).
 const ATOMIC: usize = 4096;
+
+/// Which end is the supervisor's own, and nobody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// What the command writes.
+    Source,
+    /// What the command reads; a write to it was told not to wait (O_NONBLOCK).
+    Destination,
+}
 
 /// How a destination is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// A pipe from a pipe: splice(2), no copy, never waits.
     Splice,
-    /// Waits for nobody: a regular file.
+    /// Waits for nobody: a regular file, /dev/null, an end of ours that was told not to.
     Whole,
     /// May wait: only when ready, and little at a time.
     Ready,
@@ -36,8 +50,13 @@ pub struct Relay {
     start: usize,
     blocked: bool,
     way: Way,
+    own: Own,
+    /// Our pipe is as large as it was made.
+    small: bool,
     /// The source ended or the destination is gone.
     pub done: bool,
+    /// The destination is gone, and whoever writes to the source may know.
+    pub unwanted: bool,
     /// Why the destination is gone, if that is an error worth telling (a full disk).
     pub failed: Option<Error>,
 }
@@ -46,12 +65,22 @@ fn file_type(fd: BorrowedFd<'_>) -> FileType {
     rustix::fs::fstat(fd).map_or(FileType::Unknown, |s| FileType::from_raw_mode(s.st_mode))
 }
 
+/// /dev/null, /dev/zero and /dev/full: memory devices (Linux, devices.txt).
+fn is_memory(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|s| rustix::fs::major(s.st_rdev) == 1)
+}
+
 impl Relay {
     /// From `source` to `to`.
-    pub fn new(source: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Self {
+    ///
+    /// What comes from a regular file is copied: by splice(2) the payload would hold the very pages
+    /// of the caller's file, with a kernel's mistake between it and a write (CVE-2022-0847).
+    pub fn new(source: BorrowedFd<'_>, to: BorrowedFd<'_>, own: Own) -> Self {
         let way = match (file_type(source), file_type(to)) {
             (FileType::Fifo, FileType::Fifo) => Way::Splice,
             (_, FileType::RegularFile) => Way::Whole,
+            (_, FileType::CharacterDevice) if is_memory(to) => Way::Whole,
+            _ if own == Own::Destination => Way::Whole,
             _ => Way::Ready,
         };
         Self {
@@ -60,7 +89,10 @@ impl Relay {
             start: 0,
             blocked: false,
             way,
+            small: true,
+            own,
             done: false,
+            unwanted: false,
             failed: None,
         }
     }
@@ -121,18 +153,37 @@ impl Relay {
 
     fn splice(&mut self, source: BorrowedFd<'_>, to: BorrowedFd<'_>) {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        match rustix::io::retry_on_intr(|| splice(source, None, to, None, CHUNK, flags)) {
-            Ok(0) => self.done = true,
-            Ok(_) => {}
-            // The source was ready, so it is the destination that is full; should it be the source
-            // after all, the destination is ready at once and nothing is lost.
-            Err(Errno::AGAIN) => self.blocked = !ready(to, PollFlags::OUT),
-            Err(Errno::INVAL) => {
-                self.way = Way::Ready;
-                self.step(source, to);
+        for turn in 0..TURNS {
+            match rustix::io::retry_on_intr(|| splice(source, None, to, None, LARGE, flags)) {
+                Ok(0) => return self.done = true,
+                Ok(n) if n < CHUNK => {}
+                Ok(_) if self.small => self.grow(source, to),
+                Ok(_) => {}
+                // The source was ready, so it is the destination that is full; should it be the
+                // source after all, the destination is ready at once and nothing is lost.
+                Err(Errno::AGAIN) if turn == 0 => {
+                    self.blocked = !ready(to, PollFlags::OUT);
+                    return;
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INVAL) => {
+                    self.way = Way::Ready;
+                    return self.step(source, to);
+                }
+                Err(e) => return self.gone(e),
             }
-            Err(e) => self.gone(e),
         }
+    }
+
+    /// Fewer and larger steps for who needs them. The caller's own pipe stays as it is.
+    fn grow(&mut self, source: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+        self.small = false;
+        let ours = match self.own {
+            Own::Source => source,
+            Own::Destination => to,
+        };
+        // Beyond what this user's pipes may hold altogether, it stays as large as it is.
+        rustix::pipe::fcntl_setpipe_size(ours, LARGE).unwrap_or_default();
     }
 
     fn gone(&mut self, errno: Errno) {
@@ -140,6 +191,7 @@ impl Relay {
         // had without us.
         if errno == Errno::PIPE {
             self.done = true;
+            self.unwanted = true;
             self.buffer.clear();
         } else {
             self.fail(Error::call("write a standard stream", errno.raw_os_error()));
@@ -161,63 +213,4 @@ pub fn ready(fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
         tv_nsec: 0,
     };
     matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
-}
-
-/// A description of its own of the terminal that `fd` is, whose writes never wait: a terminal is
-/// ready for a first byte, and a write of more waits for whoever shows it. The caller's own is left
-/// alone, because others share its flags. `None`: no terminal, or one that may not be opened again.
-pub fn reopen_terminal(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
-    if !rustix::termios::isatty(fd) {
-        return None;
-    }
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).ok()
-}
-
-/// A terminal in raw mode; put back when dropped.
-#[derive(Debug)]
-pub struct RawTerminal {
-    before: rustix::termios::Termios,
-}
-
-impl RawTerminal {
-    /// Makes standard input raw; `None` if it is not a terminal.
-    pub fn enter() -> Result<Option<Self>> {
-        let input = rustix::stdio::stdin();
-        if !rustix::termios::isatty(input) {
-            return Ok(None);
-        }
-        let before = rustix::termios::tcgetattr(input).or_call(|| "tcgetattr standard input")?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        rustix::termios::tcsetattr(input, rustix::termios::OptionalActions::Now, &raw)
-            .or_call(|| "tcsetattr standard input")?;
-        Ok(Some(Self { before }))
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        let input = rustix::stdio::stdin();
-        let back =
-            rustix::termios::tcsetattr(input, rustix::termios::OptionalActions::Now, &self.before);
-        // The terminal may be gone; there is nobody left to tell.
-        back.unwrap_or_default();
-    }
-}
-
-/// Copies the caller's window size to the pty, if the caller has one.
-pub fn copy_window_size(terminal: &OwnedFd) -> Result<()> {
-    for fd in [
-        rustix::stdio::stdout(),
-        rustix::stdio::stdin(),
-        rustix::stdio::stderr(),
-    ] {
-        if let Ok(size) = rustix::termios::tcgetwinsize(fd) {
-            return rustix::termios::tcsetwinsize(terminal.as_fd(), size)
-                .or_call(|| "ioctl TIOCSWINSZ");
-        }
-    }
-    Ok(())
 }

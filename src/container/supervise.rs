@@ -1,13 +1,15 @@
 //! The supervisor's loop: one poll over pid 1, its records, signals, the clock and the streams,
 //! until pid 1 has ended.
 
-use super::relay::{RawTerminal, Relay, copy_window_size, ready, reopen_terminal};
+use super::relay::{Own, Relay, ready};
+use super::terminal::{RawTerminal, copy_window_size, reopen_terminal};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{Stdio, Step};
 use crate::sandbox::{Finding, Running, Told};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -186,8 +188,9 @@ pub fn supervise(
         payload_open: true,
         report_open: true,
     };
-    this.open_pipes();
-    let result = this.turn(signals, timeout.map(|t| Instant::now() + t));
+    let result = this
+        .open_pipes()
+        .and_then(|()| this.turn(signals, timeout.map(|t| Instant::now() + t)));
     let killed = if result.is_err() {
         this.running.kill()
     } else {
@@ -228,10 +231,17 @@ fn ended(status: i32) -> Ended {
     }
 }
 
+/// Writes to an end of ours never wait: a command that does not read must not keep the loop from
+/// signals and the clock. The command's end is another description, with flags of its own.
+fn never_wait(end: &OwnedFd) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(end).or_call(|| "fcntl F_GETFL")?;
+    rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK).or_call(|| "fcntl F_SETFL")
+}
+
 impl Loop<'_> {
-    fn open_pipes(&mut self) {
+    fn open_pipes(&mut self) -> Result<()> {
         let streams = &self.running.streams;
-        let out = |from: &OwnedFd, to| Relay::new(from.as_fd(), to);
+        let out = |from: &OwnedFd, to| Relay::new(from.as_fd(), to, Own::Source);
         self.relays[OUTPUT] = streams
             .output
             .as_ref()
@@ -240,10 +250,12 @@ impl Loop<'_> {
             .error
             .as_ref()
             .map(|from| out(from, rustix::stdio::stderr()));
-        self.relays[INPUT] = streams
-            .input
-            .as_ref()
-            .map(|to| Relay::new(rustix::stdio::stdin(), to.as_fd()));
+        if let Some(to) = &streams.input {
+            never_wait(to)?;
+            let relay = Relay::new(rustix::stdio::stdin(), to.as_fd(), Own::Destination);
+            self.relays[INPUT] = Some(relay);
+        }
+        Ok(())
     }
 
     fn open_terminal(&mut self) -> Result<()> {
@@ -254,10 +266,13 @@ impl Loop<'_> {
             return Err(Error::new(Kind::Launch, "pid 1 sent no pty"));
         };
         copy_window_size(master)?;
-        self.relays[OUTPUT] = Some(Relay::new(master.as_fd(), rustix::stdio::stdout()));
+        never_wait(master)?;
+        let out = Relay::new(master.as_fd(), rustix::stdio::stdout(), Own::Source);
+        self.relays[OUTPUT] = Some(out);
         if input {
             self.raw = RawTerminal::enter()?;
-            self.relays[INPUT] = Some(Relay::new(rustix::stdio::stdin(), master.as_fd()));
+            let relay = Relay::new(rustix::stdio::stdin(), master.as_fd(), Own::Destination);
+            self.relays[INPUT] = Some(relay);
         }
         Ok(())
     }
@@ -368,12 +383,27 @@ impl Loop<'_> {
         if let Some(error) = relay.failed {
             self.exit.stream_error.get_or_insert(error);
         }
+        if stream == INPUT && relay.unwanted && self.raw.is_none() {
+            self.close_input();
+        }
         let streams = &mut self.running.streams;
         match stream {
+            // Its terminal hung up: so does the command's, whose session gets SIGHUP (pty(7)).
+            INPUT if self.raw.is_some() => streams.terminal = None,
             INPUT => streams.input = None,
             OUTPUT => streams.output = None,
             _ => streams.error = None,
         }
+    }
+
+    /// The command reads no more: whoever writes to our standard input gets the signal that it would
+    /// have got without us.
+    fn close_input(&self) {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let null = rustix::fs::open("/dev/null", flags, Mode::empty());
+        // Where there is none, it learns of it when we end.
+        null.and_then(|null| rustix::stdio::dup2_stdin(&null))
+            .unwrap_or_default();
     }
 
     /// After the end: everything that is still in the pipes, however slow its reader is. But
@@ -440,11 +470,20 @@ impl Loop<'_> {
                 // certain, then stop as the shell expects of us.
                 libc::SIGTSTP => {
                     self.running.signal(libc::SIGSTOP)?;
+                    if let Some(raw) = &self.raw {
+                        raw.pause()?;
+                    }
                     rustix::process::kill_process(
                         rustix::process::getpid(),
                         rustix::process::Signal::STOP,
                     )
                     .or_call(|| "kill SIGSTOP to ourselves")?;
+                }
+                libc::SIGCONT => {
+                    if let Some(raw) = &mut self.raw {
+                        raw.resume()?;
+                    }
+                    self.running.signal(number)?;
                 }
                 _ if self.running.payload.is_none() => {
                     // Nothing runs yet that could answer.
