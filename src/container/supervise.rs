@@ -1,6 +1,7 @@
 //! The supervisor's loop: one poll over pid 1, its records, signals, the clock and the streams,
 //! until pid 1 has ended.
 
+use super::meter::Meter;
 use super::relay::{Own, Relay, ready};
 use super::terminal::{RawTerminal, copy_window_size, reopen_terminal};
 use crate::error::{Context, Error, Kind, Result};
@@ -25,6 +26,8 @@ pub struct Exit {
     pub took: Vec<(usize, u64)>,
     /// A stream that could not be written (a full disk), if any.
     pub stream_error: Option<Error>,
+    /// What was counted.
+    pub meters: Vec<Meter>,
 }
 
 /// What ended a cell.
@@ -36,15 +39,23 @@ pub enum Ended {
     Signal(i32),
     /// The wall clock ran out and everything was killed.
     Timeout,
+    /// The cell took more memory than it may, and everything was killed.
+    Memory,
+    /// The cell took more processor time than it may, and everything was killed.
+    CpuTime,
+    /// The command said more than it may, and everything was killed.
+    Output,
+    /// The writable layer grew past its bound, and everything was killed.
+    Disk,
 }
 
 impl Ended {
-    /// docker's exit code: the command's, or 128 + signal (timeout: SIGKILL's).
+    /// docker's exit code: the command's, or 128 + signal (a limit: SIGKILL's).
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Code(code) => code,
             Self::Signal(n) => u8::try_from(128 + n).unwrap_or(255),
-            Self::Timeout => 137,
+            Self::Timeout | Self::Memory | Self::CpuTime | Self::Output | Self::Disk => 137,
         }
     }
 }
@@ -183,6 +194,7 @@ pub fn supervise(
             findings: Vec::new(),
             took: Vec::new(),
             stream_error: None,
+            meters: Vec::new(),
         },
         control_open: true,
         payload_open: true,
