@@ -13,7 +13,7 @@ pub use policy::{
     PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
     PolicyTrustArgs,
 };
-pub use run::{ImageAndCommand, ProgramAndArgs, RunArgs, ToolArgs};
+pub use run::{ImageAndCommand, ProgramAndArgs, ResourceArgs, RunArgs, ToolArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

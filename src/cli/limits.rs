@@ -1,8 +1,10 @@
-//! `--ulimit` and `--pids-limit` as docker spells them. Pure.
+//! `--ulimit`, `--pids-limit`, `--memory` and their kin as docker spells them. Pure.
 
+use super::args::ResourceArgs;
+use super::values;
 use crate::error::{Error, Kind, Result};
 use crate::image::quote::quoted;
-use crate::policy::{Ulimit, Which};
+use crate::policy::{ResourcesAsk, Ulimit, Which};
 
 fn usage(what: String) -> Error {
     Error::new(Kind::Usage, what)
@@ -26,6 +28,80 @@ pub fn pids(text: &str) -> Result<u64> {
         Some(n) => Ok(n),
         None => Err(usage(format!("--pids-limit {} is no number", quoted(text)))),
     }
+}
+
+/// `--memory` and its kin.
+pub fn resources(args: &ResourceArgs) -> Result<ResourcesAsk> {
+    let of = |flag: &'static str, text: &Option<String>| {
+        text.as_deref().map(|text| bytes(flag, text)).transpose()
+    };
+    let memory = args.memory.as_deref().map(memory).transpose()?;
+    let swap = args.memory_swap.as_deref();
+    let cpu_time = args.cpu_time.as_deref();
+    Ok(ResourcesAsk {
+        memory,
+        swap: swap.map(|text| swap_beside(text, memory)).transpose()?,
+        cpus: args.cpus.as_deref().map(cpus).transpose()?,
+        cpu_time: cpu_time
+            .map(|text| values::duration("--cpu-time", text))
+            .transpose()?,
+        output: of("--output-limit", &args.output_limit)?,
+        disk: of("--disk", &args.disk)?,
+    })
+}
+
+/// A size that is something: `--memory 64m`.
+fn bytes(flag: &'static str, text: &str) -> Result<u64> {
+    match values::size(text) {
+        Some(0) => Err(usage(format!("{flag} {} is nothing at all", quoted(text)))
+            .hint(format!("leave {flag} out for what the policy gives"))),
+        Some(n) => Ok(n),
+        None => Err(usage(format!("{flag} {} is no size", quoted(text)))
+            .hint("write 64m, 2g, 512k, or a number of bytes")),
+    }
+}
+
+/// The least that a cell gets along with; docker's own least is the same.
+const LEAST_MEMORY: u64 = 6 << 20;
+
+/// `--memory SIZE`.
+fn memory(text: &str) -> Result<u64> {
+    match bytes("--memory", text)? {
+        n if n < LEAST_MEMORY => Err(usage(format!("--memory {} is too little", quoted(text)))
+            .hint("no command starts in less than 6m")),
+        n => Ok(n),
+    }
+}
+
+/// `--memory-swap SIZE` is memory and swap together, as with docker; -1 bounds the memory alone. What
+/// is answered is the swap beside the memory.
+fn swap_beside(text: &str, memory: Option<u64>) -> Result<u64> {
+    let Some(memory) = memory else {
+        return Err(usage("--memory-swap without --memory".to_owned())
+            .hint("it is memory and swap together: give both"));
+    };
+    if text == "-1" {
+        return Ok(u64::MAX);
+    }
+    let both = bytes("--memory-swap", text)?;
+    both.checked_sub(memory).ok_or_else(|| {
+        usage(format!(
+            "--memory-swap {} is less than --memory",
+            quoted(text)
+        ))
+        .hint("it is memory and swap together; the same as --memory means no swap")
+    })
+}
+
+/// `--cpus N`: whole and parts of processors, in thousandths.
+fn cpus(text: &str) -> Result<u64> {
+    crate::policy::parse_cpus(text).ok_or_else(|| {
+        usage(format!(
+            "--cpus {} is no number of processors",
+            quoted(text)
+        ))
+        .hint("write 2, 0.5 or 1.25; 0.01 is the least")
+    })
 }
 
 /// `--ulimit NAME=SOFT[:HARD]`, each; the last one of a name counts. `core=0` is taken and changes
@@ -112,6 +188,24 @@ mod tests {
         ] {
             assert_eq!(one(text).unwrap_err().kind, kind, "{text}");
         }
+    }
+
+    #[test]
+    fn memory_and_swap() {
+        assert_eq!(memory("64m").unwrap(), 64 << 20);
+        for bad in ["", "0", "x", "1m", "-1", "5%"] {
+            assert_eq!(memory(bad).unwrap_err().kind, Kind::Usage, "{bad}");
+        }
+        assert_eq!(swap_beside("64m", Some(64 << 20)).unwrap(), 0);
+        assert_eq!(swap_beside("1g", Some(1 << 29)).unwrap(), 1 << 29);
+        assert_eq!(swap_beside("-1", Some(1)).unwrap(), u64::MAX);
+        assert_eq!(swap_beside("1g", None).unwrap_err().kind, Kind::Usage);
+        assert_eq!(
+            swap_beside("1m", Some(1 << 30)).unwrap_err().kind,
+            Kind::Usage
+        );
+        assert_eq!(cpus("1.5").unwrap(), 1500);
+        assert_eq!(cpus("0").unwrap_err().kind, Kind::Usage);
     }
 
     #[test]

@@ -49,7 +49,6 @@ pub const RUN: &[Flag] = &[
     ("cpu-rt-period", None, Later(LIMITS)),
     ("cpu-rt-runtime", None, Later(LIMITS)),
     ("cpu-shares", Some('c'), Later(LIMITS)),
-    ("cpus", None, Later(LIMITS)),
     ("cpuset-cpus", None, Later(LIMITS)),
     ("cpuset-mems", None, Later(LIMITS)),
     (
@@ -104,9 +103,7 @@ pub const RUN: &[Flag] = &[
     ("log-driver", None, Later("")),
     ("log-opt", None, Later("")),
     ("mac-address", None, Later(OFFLINE)),
-    ("memory", Some('m'), Later(LIMITS)),
     ("memory-reservation", None, Later(LIMITS)),
-    ("memory-swap", None, Later(LIMITS)),
     ("memory-swappiness", None, Later(LIMITS)),
     ("net-alias", None, Later(OFFLINE)),
     ("network-alias", None, Later(OFFLINE)),

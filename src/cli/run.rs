@@ -54,8 +54,13 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             caps: security::capabilities(&args.cap_add, &args.cap_drop)?,
             seccomp: security::options(&args.security_opt)?,
             hostname: args.hostname.as_deref().map(values::hostname).transpose()?,
-            timeout: args.timeout.as_deref().map(values::duration).transpose()?,
+            timeout: args
+                .timeout
+                .as_deref()
+                .map(|text| values::duration("--timeout", text))
+                .transpose()?,
             pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,
+            resources: limits::resources(&args.resources)?,
             ulimits: limits::ulimits(&args.ulimit)?,
             rm: args.rm,
             tool: None,

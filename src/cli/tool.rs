@@ -23,8 +23,13 @@ pub fn request(args: ToolArgs) -> Result<ToolRequest> {
         env: env::collect(&args.env_file, &args.env, &inherit)?,
         workdir: args.workdir.as_deref().map(values::workdir).transpose()?,
         network: args.network.as_deref().map(values::network).transpose()?,
-        timeout: args.timeout.as_deref().map(values::duration).transpose()?,
+        timeout: args
+            .timeout
+            .as_deref()
+            .map(|text| values::duration("--timeout", text))
+            .transpose()?,
         pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,
+        resources: limits::resources(&args.resources)?,
         ulimits: limits::ulimits(&args.ulimit)?,
         profile: args.profile,
         tty: args.tty,

@@ -8,15 +8,15 @@ fn usage(what: String) -> Error {
     Error::new(Kind::Usage, what)
 }
 
-/// `--timeout`: Go's durations (`1m30s`, `500ms`, `1.5h`), and a bare number of seconds as docker's
+/// `--timeout` and `--cpu-time`: Go's durations (`1m30s`, `500ms`, `1.5h`), and a bare number of seconds as docker's
 /// `--stop-timeout` has it.
-pub fn duration(text: &str) -> Result<Duration> {
+pub fn duration(flag: &str, text: &str) -> Result<Duration> {
     let wrong = || {
-        usage(format!("--timeout {text:?} is not a duration"))
+        usage(format!("{flag} {text:?} is not a duration"))
             .hint("write 10s, 500ms, 1m30s, 2h, or a number of seconds")
     };
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return check(text.parse().ok().map(Duration::from_secs), text).ok_or_else(wrong)?;
+        return check(text.parse().ok().map(Duration::from_secs), flag, text).ok_or_else(wrong)?;
     }
     let mut nanos: u128 = 0;
     let mut rest = text;
@@ -61,15 +61,20 @@ pub fn duration(text: &str) -> Result<Duration> {
         nanos += whole * unit + part;
         rest = tail;
     }
-    check(u64::try_from(nanos).ok().map(Duration::from_nanos), text).ok_or_else(wrong)?
+    check(
+        u64::try_from(nanos).ok().map(Duration::from_nanos),
+        flag,
+        text,
+    )
+    .ok_or_else(wrong)?
 }
 
 /// Zero would kill the command before it starts, and no clock waits for a century.
-fn check(time: Option<Duration>, text: &str) -> Option<Result<Duration>> {
+fn check(time: Option<Duration>, flag: &str, text: &str) -> Option<Result<Duration>> {
     let time = time?;
     if time.is_zero() {
-        return Some(Err(usage(format!("--timeout {text:?} is no time at all"))
-            .hint("leave --timeout out to wait for ever")));
+        return Some(Err(usage(format!("{flag} {text:?} is no time at all"))
+            .hint(format!("leave {flag} out to set no limit"))));
     }
     (time <= Duration::from_secs(100 * 366 * 86_400)).then_some(Ok(time))
 }
@@ -195,7 +200,7 @@ mod tests {
             ("2h", 7_200_000),
         ] {
             assert_eq!(
-                duration(text).unwrap(),
+                duration("--timeout", text).unwrap(),
                 Duration::from_millis(millis),
                 "{text}"
             );
@@ -220,7 +225,11 @@ mod tests {
             "99999999h",
             "+5s",
         ] {
-            assert_eq!(duration(text).unwrap_err().kind, Kind::Usage, "{text}");
+            assert_eq!(
+                duration("--timeout", text).unwrap_err().kind,
+                Kind::Usage,
+                "{text}"
+            );
         }
     }
 

@@ -1,8 +1,12 @@
 //! Running containers: the supervisor's loop, its relays, and the records of what is kept.
 
+pub mod cgroup;
 pub mod meter;
 mod names;
 pub mod record;
 mod relay;
+mod sampler;
+mod signals;
 pub mod supervise;
 mod terminal;
+mod watch;

@@ -53,6 +53,10 @@ pub struct Relay {
     own: Own,
     /// Our pipe is as large as it was made.
     small: bool,
+    /// How many bytes may still be taken from the source.
+    pub left: u64,
+    /// The source had more than that.
+    pub crossed: bool,
     /// The source ended or the destination is gone.
     pub done: bool,
     /// The destination is gone, and whoever writes to the source may know.
@@ -91,6 +95,8 @@ impl Relay {
             way,
             small: true,
             own,
+            left: u64::MAX,
+            crossed: false,
             done: false,
             unwanted: false,
             failed: None,
@@ -113,6 +119,13 @@ impl Relay {
             return;
         }
         self.blocked = false;
+        if self.left == 0 && self.way == Way::Splice {
+            // What is beyond is looked at, and goes nowhere.
+            if !ready(source, PollFlags::IN) {
+                return;
+            }
+            self.way = Way::Ready;
+        }
         if self.way == Way::Splice {
             return self.splice(source, to);
         }
@@ -134,6 +147,7 @@ impl Relay {
         }
         self.buffer.clear();
         self.start = 0;
+        self.done |= self.crossed;
     }
 
     fn fill(&mut self, source: BorrowedFd<'_>) {
@@ -144,8 +158,15 @@ impl Relay {
         match rustix::io::retry_on_intr(read) {
             // EIO: the last process on the pty is gone (pty(7)).
             Ok(0) | Err(Errno::IO) => self.done = true,
-            Ok(n) if n < FIRST => {}
-            Ok(_) => self.chunk = CHUNK,
+            Ok(n) => {
+                let room = usize::try_from(self.left).unwrap_or(usize::MAX);
+                self.crossed = n > room;
+                self.buffer.truncate(room);
+                self.left -= self.buffer.len() as u64;
+                if n >= FIRST {
+                    self.chunk = CHUNK;
+                }
+            }
             Err(Errno::AGAIN) => {}
             Err(e) => self.fail(Error::call("read a standard stream", e.raw_os_error())),
         }
@@ -154,7 +175,14 @@ impl Relay {
     fn splice(&mut self, source: BorrowedFd<'_>, to: BorrowedFd<'_>) {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         for turn in 0..TURNS {
-            match rustix::io::retry_on_intr(|| splice(source, None, to, None, LARGE, flags)) {
+            let most = usize::try_from(self.left).map_or(LARGE, |left| left.min(LARGE));
+            if most == 0 {
+                return;
+            }
+            let moved = || splice(source, None, to, None, most, flags);
+            let moved = rustix::io::retry_on_intr(moved);
+            self.left -= moved.map_or(0, |n| n as u64);
+            match moved {
                 Ok(0) => return self.done = true,
                 Ok(n) if n < CHUNK => {}
                 Ok(_) if self.small => self.grow(source, to),

@@ -1,14 +1,15 @@
 //! The supervisor's loop: one poll over pid 1, its records, signals, the clock and the streams,
 //! until pid 1 has ended.
 
-use super::meter::Meter;
+use super::cgroup::Cgroup;
+use super::meter::{Holder, Meter, What};
 use super::relay::{Own, Relay, ready};
+pub use super::signals::Signals;
 use super::terminal::{RawTerminal, copy_window_size, reopen_terminal};
+use super::watch::Watcher;
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::{Stdio, Step};
+use crate::plan::{Stdio, Step, Watch};
 use crate::sandbox::{Finding, Running, Told};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -60,46 +61,6 @@ impl Ended {
     }
 }
 
-/// Signals that are taken by descriptor and passed on. Blocked before the clone, so that none is
-/// lost in between; the payload unblocks everything for itself.
-#[derive(Debug)]
-pub struct Signals {
-    fd: SignalFd,
-}
-
-impl Signals {
-    /// Blocks them and opens the descriptor. What asks for the end and was ignored when we were
-    /// started stays so: nohup(1) means it, and so does a shell that puts us in the background.
-    /// Blocked, such a signal would arrive (signal(7)).
-    pub fn take() -> Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [
-            Signal::SIGINT,
-            Signal::SIGTERM,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-            Signal::SIGUSR1,
-            Signal::SIGUSR2,
-            Signal::SIGWINCH,
-            Signal::SIGTSTP,
-            Signal::SIGCONT,
-            Signal::SIGALRM,
-        ] {
-            let may_stay_ignored =
-                matches!(signal, Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT);
-            let ignored = may_stay_ignored
-                && crate::sys::is_ignored(signal as i32).or_call(|| "sigaction")?;
-            if !ignored {
-                set.add(signal);
-            }
-        }
-        set.thread_block().or_call(|| "sigprocmask")?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .or_call(|| "signalfd")?;
-        Ok(Self { fd })
-    }
-}
-
 /// How long a reader that does not read is waited for once somebody wanted the end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -141,10 +102,16 @@ struct Loop<'a> {
     stdio: Stdio,
     relays: [Option<Relay>; 3],
     raw: Option<RawTerminal>,
+    began: Instant,
     /// Standard output and error where they are terminals, opened again so as never to wait.
     shown: [Option<OwnedFd>; 2],
     status: Option<i32>,
-    timed_out: bool,
+    /// What everything was killed for.
+    killed: Option<Ended>,
+    watcher: Watcher<'a>,
+    /// How many bytes the command may say, and how many of them are left.
+    output: Option<u64>,
+    output_left: u64,
     /// A signal asked for the end of the cell.
     end_wanted: bool,
     /// The layers are as recorded.
@@ -156,36 +123,47 @@ struct Loop<'a> {
     report_open: bool,
 }
 
-/// Runs the loop to the end of the cell. `beside` is called once, when the command has ended, while
+/// Runs the loop to the end of the cell. `cgroup`: the cell's, if it has one. `beside` is called once, when the command has ended, while
 /// the kernel takes the cell down. An error means that nothing was executed, or that the cell was
 /// killed because the supervisor could not go on.
 pub fn supervise(
     running: &mut Running,
     signals: &Signals,
+    cgroup: Option<&Cgroup>,
     beside: &mut dyn FnMut(),
 ) -> Result<Exit> {
-    let (mut stdio, mut timeout) = (Stdio::Output, None);
+    let (mut stdio, mut timeout, mut output) = (Stdio::Output, None, None);
     for planned in running.plan().steps() {
         if let Step::Supervise {
             stdio: s,
             timeout: t,
+            watched,
         } = &planned.step
         {
             (stdio, timeout) = (*s, *t);
+            output = watched
+                .iter()
+                .find(|w| w.what == Watch::Output)
+                .map(|w| w.bound);
         }
     }
+    let watcher = Watcher::new(running.plan(), cgroup);
     let mut this = Loop {
         running,
         beside,
         stdio,
         relays: [None, None, None],
         raw: None,
+        began: Instant::now(),
         shown: [
             reopen_terminal(rustix::stdio::stdout()),
             reopen_terminal(rustix::stdio::stderr()),
         ],
         status: None,
-        timed_out: false,
+        killed: None,
+        watcher,
+        output,
+        output_left: output.unwrap_or(u64::MAX),
         end_wanted: false,
         go: false,
         failure: None,
@@ -221,10 +199,12 @@ pub fn supervise(
     if let Some(failure) = this.failure.take() {
         return Err(failure);
     }
-    this.exit.how = match (this.timed_out, this.status) {
-        (true, _) => Ended::Timeout,
-        (false, Some(status)) => ended(status),
-        (false, None) => {
+    let began = this.began;
+    this.exit.meters = this.meters(timeout, began.elapsed());
+    this.exit.how = match (this.killed, this.status) {
+        (Some(killed), _) => killed,
+        (None, Some(status)) => ended(status),
+        (None, None) => {
             return Err(Error::new(
                 Kind::Launch,
                 "pid 1 of the container died before the command ended",
@@ -318,14 +298,16 @@ impl Loop<'_> {
         loop {
             let woken = self.wait(signals, deadline)?;
             // Whatever else there is to do: a command that never stops writing gets no more time.
-            if !self.timed_out && deadline.is_some_and(|d| Instant::now() >= d) {
-                self.timed_out = true;
-                self.running.kill()?;
+            if self.killed.is_none() && deadline.is_some_and(|d| Instant::now() >= d) {
+                self.kill_for(Ended::Timeout)?;
+            }
+            if let Some(crossed) = self.watcher.look(self.running)? {
+                self.kill_for(crossed)?;
             }
             // Streams first, so that nothing said before the end is lost behind it.
             for wake in &woken {
                 if let Wake::Stream(stream) = *wake {
-                    self.move_stream(stream);
+                    self.move_stream(stream)?;
                 }
             }
             for wake in woken.iter().copied() {
@@ -366,7 +348,8 @@ impl Loop<'_> {
             .iter()
             .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
             .collect();
-        let left = left_until(deadline.filter(|_| !self.timed_out));
+        let deadline = deadline.filter(|_| self.killed.is_none());
+        let left = left_until(deadline.into_iter().chain(self.watcher.due()).min());
         match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e).or_call(|| "poll"),
@@ -381,16 +364,25 @@ impl Loop<'_> {
     }
 
     /// Moves a stream on; closes our end when it is done, so that the other side learns of it.
-    fn move_stream(&mut self, stream: usize) {
+    fn move_stream(&mut self, stream: usize) -> Result<()> {
         let Some(mut relay) = self.relays[stream].take() else {
-            return;
+            return Ok(());
         };
         if let Some((from, to)) = self.ends(stream) {
+            if stream != INPUT {
+                relay.left = self.output_left;
+            }
             relay.step(from, to);
+            if stream != INPUT {
+                self.output_left = relay.left;
+            }
+        }
+        if relay.crossed && self.killed.is_none() {
+            self.kill_for(Ended::Output)?;
         }
         if !relay.done {
             self.relays[stream] = Some(relay);
-            return;
+            return Ok(());
         }
         if let Some(error) = relay.failed {
             self.exit.stream_error.get_or_insert(error);
@@ -406,6 +398,30 @@ impl Loop<'_> {
             OUTPUT => streams.output = None,
             _ => streams.error = None,
         }
+        Ok(())
+    }
+
+    /// Everything inside ends, for crossing a bound.
+    fn kill_for(&mut self, crossed: Ended) -> Result<()> {
+        self.killed = Some(crossed);
+        self.watcher.stop();
+        self.running.kill()
+    }
+
+    /// What was counted of the cell, which has ended.
+    fn meters(&mut self, timeout: Option<Duration>, wall: Duration) -> Vec<Meter> {
+        if let Some(ended) = self.watcher.end()
+            && self.killed.is_none()
+        {
+            self.killed = Some(ended);
+        }
+        let nanoseconds = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let said = self.output.unwrap_or(u64::MAX) - self.output_left;
+        let of = |what, bound, used| Meter::exact(what, Holder::Supervisor, bound, Some(used));
+        let mut meters = self.watcher.meters(self.running.plan());
+        meters.push(of(What::Output, self.output, said));
+        meters.push(of(What::Wall, timeout.map(nanoseconds), nanoseconds(wall)));
+        meters
     }
 
     /// The command reads no more: whoever writes to our standard input gets the signal that it would
@@ -425,7 +441,7 @@ impl Loop<'_> {
         self.relays[INPUT] = None;
         // A command that took the signal and went on to its own end keeps its whole output.
         let by_signal = |status| matches!(ended(status), Ended::Signal(_));
-        let cut = self.timed_out || self.end_wanted && self.status.is_none_or(by_signal);
+        let cut = self.killed.is_some() || self.end_wanted && self.status.is_none_or(by_signal);
         let mut deadline = cut.then(|| Instant::now() + PATIENCE);
         for stream in [OUTPUT, ERROR] {
             while let Some(relay) = &self.relays[stream] {
@@ -453,7 +469,7 @@ impl Loop<'_> {
                 } else if !ready(from, PollFlags::IN) {
                     break;
                 }
-                self.move_stream(stream);
+                self.move_stream(stream)?;
             }
         }
         Ok(())
@@ -536,7 +552,9 @@ impl Loop<'_> {
                 self.go = true;
                 self.exit.findings = self.running.findings()?;
                 self.report_open = false;
+                self.watcher.start(self.running)?;
             }
+            Told::View(view) => self.watcher.see(view)?,
             Told::Refused => {
                 self.exit.findings = self.running.findings()?;
                 self.report_open = false;

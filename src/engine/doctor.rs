@@ -13,7 +13,7 @@ use crate::report::{self, Format};
 pub fn doctor(request: DoctorRequest) -> Result<u8> {
     // A store that cannot be opened is no reason not to look at the machine.
     let store = place::look_at_store().ok().flatten();
-    let checkup = crate::host::doctor(&place::host(store.as_ref())?);
+    let checkup = crate::host::doctor(&super::limits::look(place::host(store.as_ref())?));
     let text = match request.format {
         Format::Text => {
             let width = report::Screen::stdout().columns.unwrap_or(60);

@@ -50,6 +50,8 @@ pub struct ToolRequest {
     pub timeout: Option<Duration>,
     /// `--pids-limit`; `u64::MAX`: none.
     pub pids_limit: Option<u64>,
+    /// `--memory` and its kin.
+    pub resources: policy::ResourcesAsk,
     /// `--ulimit`, each name once.
     pub ulimits: Vec<policy::Ulimit>,
     /// `--profile`.

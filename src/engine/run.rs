@@ -1,6 +1,6 @@
 //! `lazaret run`: the way through, stage by stage (DESIGN.md).
 
-use super::{RunRequest, obtain, place, source};
+use super::{RunRequest, limits, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
@@ -123,7 +123,7 @@ pub(super) fn decision(
     // Held open from here on: what is decided on is what is mounted.
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, store.path())?;
-    let host = HostFacts { outside, ..host };
+    let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, asked);
     let grants = decided(&policy, request, &image, &rootfs, &host)?;
     clock.stage("decide");
     Ok(Decision {
@@ -257,7 +257,9 @@ pub(super) fn launch(
 ) -> Result<Exit> {
     let one = SingleThread::check()?;
     let signals = Signals::take()?;
-    let launch = sandbox::prepare(plan, sources, timings)?;
+    let cgroup = limits::make(&plan)?;
+    let mut launch = sandbox::prepare(plan, sources, timings)?;
+    limits::enter(&mut launch, cgroup.as_ref())?;
     clock.stage("prepare");
     let mut running = sandbox::spawn(launch, one).map_err(|e| why_no_cell(e, host))?;
     clock.stage("spawn");
@@ -272,7 +274,7 @@ pub(super) fn launch(
         report::note(note);
     }
     running.release()?;
-    let exit = supervise(&mut running, &signals, &mut || {
+    let exit = supervise(&mut running, &signals, cgroup.as_ref(), &mut || {
         if let Some(written) = &mut written {
             written.end_early();
         }
@@ -291,14 +293,8 @@ pub(super) fn launch(
             }
         }
     }
-    if let (Some(timeout), crate::container::supervise::Ended::Timeout) =
-        (&grants.timeout, exit.how)
-    {
-        report::stderr(&format!(
-            "lazaret: the time limit of {:?} ran out: killed\n",
-            timeout.value
-        ));
-    }
+    limits::tell(running.plan(), &exit);
+    limits::leave(cgroup);
     Ok(exit)
 }
 

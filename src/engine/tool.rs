@@ -2,7 +2,7 @@
 //! `run`, less the store.
 
 use super::run::{Clock, launch, refused};
-use super::{ToolRequest, place};
+use super::{ToolRequest, limits, place};
 use crate::error::{Error, Kind, Result};
 use crate::host::InForce;
 use crate::host::tool::{self as machine, Program};
@@ -41,7 +41,7 @@ pub fn tool(request: &ToolRequest) -> Result<u8> {
     let asked = asked(request, &policy, &host, name, program, cwd)?;
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, &place::store_path()?)?;
-    let host = HostFacts { outside, ..host };
+    let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, &asked);
     clock.stage("open the sources");
     let grants = match decide(&policy, &asked, &no_image(&policy, &asked.image), &host)? {
         Verdict::Allow(grants) => *grants,
@@ -170,6 +170,7 @@ fn asked(
         network: request.network,
         timeout: request.timeout,
         pids_limit: request.pids_limit,
+        resources: request.resources.clone(),
         ulimits: request.ulimits.clone(),
         rm: true,
         tty: terminal.tty(request.tty)?,

@@ -346,6 +346,8 @@ mod tests {
             subids: Some((ids, ids)),
             no_subids: String::new(),
             hard_limits: vec![],
+            cgroup: None,
+            no_cgroup: "no cgroup is delegated".to_owned(),
             outside: crate::policy::Outside::default(),
             memory: 1 << 30,
         }
@@ -550,9 +552,18 @@ mod tests {
             .collect();
         assert_eq!(
             weak.iter().map(|l| l.id).collect::<Vec<_>>(),
-            ["ids", "groups"]
+            ["ids", "groups", "memory"]
         );
-        assert!(weak.iter().all(|l| l.remedy == "apt-get install uidmap"));
+        assert!(
+            weak[..2]
+                .iter()
+                .all(|l| l.remedy == "apt-get install uidmap")
+        );
+        assert!(
+            weak[2].remedy.contains("Delegate=yes"),
+            "{}",
+            weak[2].remedy
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! program must not call getpwnam and its kin, so /etc/passwd, /etc/subuid and /etc/subgid are read
 //! here.
 
+mod cgroup;
 mod credentials;
 mod doctor;
 mod files;
@@ -14,6 +15,7 @@ mod policy_files;
 mod project;
 pub mod tool;
 
+pub use cgroup::cgroup;
 pub use credentials::{Credential, credential};
 pub use doctor::{Checkup, Line, Problem, Snapshot, Status, doctor, why_no_cell};
 pub use ids::pick_range;
@@ -77,6 +79,8 @@ pub fn facts(recorded: Option<(SubIds, SubIds)>) -> Result<HostFacts> {
         subids,
         no_subids,
         hard_limits: hard_limits(),
+        cgroup: None,
+        no_cgroup: String::new(),
         memory: u64::from(memory.mem_unit).saturating_mul(memory.totalram),
         outside: Outside::default(),
     })

@@ -1,14 +1,13 @@
 //! The default cell: grants and ground -> plan. The order of the steps is the security argument;
 //! each group says why it stands where it stands.
 
-use super::tool;
 use super::{
     Actor, Bind, Capability, HostBind, HostDevice, IdMap, LandlockRule, Lower, Masks, Plan,
-    Planned, Resource, Rlimit, Securebits, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable,
-    seccomp,
+    Planned, Securebits, Shared, Stdio, Step, Tmpfs, Upper, UserSpec, Variable, seccomp,
 };
+use super::{limits, tool};
 use crate::error::Result;
-use crate::policy::{Granted, Grants, Network, Origin, Which};
+use crate::policy::{Granted, Grants, Network, Origin};
 use std::path::PathBuf;
 
 /// What a plan stands on, beside what was granted.
@@ -84,6 +83,11 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     };
 
     // Before anything else: nothing of the caller's comes along, and nothing outlives it.
+    let cgroup = limits::cgroup(grants);
+    let in_cgroup = cgroup.is_some();
+    if let Some((cgroup, origin)) = cgroup {
+        add(Supervisor, Step::MakeCgroup(cgroup), &origin);
+    }
     add(
         Supervisor,
         Step::Clone,
@@ -125,6 +129,10 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         let path = path.clone();
         let read = hashed == Some(number);
         add(Init, Step::OpenSource { path, number, read }, origin);
+    }
+    if in_cgroup {
+        let origin = Origin::Always("no host path is readable");
+        add(Init, Step::HideCgroup, &origin);
     }
     add(
         Init,
@@ -395,7 +403,7 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     );
     // Late, because few open files or little memory are for the command and not for the launch.
     let bounded = Origin::Always("no process takes more than its share");
-    add(Payload, Step::SetRlimits(rlimits(grants)), &bounded);
+    add(Payload, Step::SetRlimits(limits::rlimits(grants)), &bounded);
     add(
         Payload,
         Step::NoNewPrivileges,
@@ -445,51 +453,14 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         });
     add(
         Supervisor,
-        Step::Supervise { stdio, timeout },
+        Step::Supervise {
+            stdio,
+            timeout,
+            watched: limits::watched(grants),
+        },
         &supervise_origin,
     );
     Ok(Plan::new(steps))
-}
-
-/// The limits of a process, core dumps first.
-fn rlimits(grants: &Grants) -> Vec<Rlimit> {
-    let asked = |which| grants.ulimits.iter().find(|u| u.value.which == which);
-    let mut limits = vec![Rlimit {
-        resource: Resource::Core,
-        soft: 1,
-        hard: 1,
-        origin: Origin::Always("a crash reaches no core handler outside"),
-    }];
-    // The smallest that was asked for, and of it the soft part.
-    let hard = grants.pids.value;
-    let soft = asked(Which::Nproc).map_or(hard, |u| u.value.soft.min(hard));
-    limits.push(Rlimit {
-        resource: Resource::Processes,
-        soft,
-        hard,
-        origin: grants.pids.origin.clone(),
-    });
-    limits.extend(grants.ulimits.iter().filter_map(|granted| {
-        let resource = match granted.value.which {
-            Which::Nproc => return None,
-            Which::Nofile => Resource::Files,
-            Which::Fsize => Resource::FileSize,
-            Which::Cpu => Resource::CpuSeconds,
-            Which::Stack => Resource::Stack,
-            Which::As => Resource::AddressSpace,
-            Which::Data => Resource::Data,
-            Which::Memlock => Resource::LockedMemory,
-            Which::Msgqueue => Resource::MessageQueues,
-            Which::Sigpending => Resource::PendingSignals,
-        };
-        Some(Rlimit {
-            resource,
-            soft: granted.value.soft,
-            hard: granted.value.hard,
-            origin: granted.origin.clone(),
-        })
-    }));
-    limits
 }
 
 /// What the command line mounts, each after what it lies below.

@@ -5,6 +5,7 @@
 
 mod build;
 mod ids;
+mod limits;
 mod merged;
 mod mounts;
 pub mod seccomp;
@@ -16,9 +17,9 @@ pub mod tree;
 pub use crate::policy::VerifyMode;
 pub use build::{Ground, HOST_NETWORK, build};
 pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
+pub use limits::{CellCgroup, Resource, Rlimit, Watch, Watched};
 pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, ProgramCopy, Shared, Tmpfs, Upper};
 pub use step::{
-    Actor, Capability, LandlockRule, Plan, Planned, Resource, Rlimit, Securebits, Stdio, Step,
-    UserSpec, Variable,
+    Actor, Capability, LandlockRule, Plan, Planned, Securebits, Stdio, Step, UserSpec, Variable,
 };

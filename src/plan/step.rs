@@ -1,6 +1,7 @@
 //! Steps, in the order in which they happen, each with the process that takes it.
 
 use super::ids::IdMap;
+use super::limits::{CellCgroup, Rlimit, Watched};
 use super::mounts::{Bind, HostBind, HostDevice, Lower, Masks, ProgramCopy, Shared, Tmpfs, Upper};
 use super::seccomp;
 use crate::policy::{Origin, VerifyMode};
@@ -53,47 +54,6 @@ pub struct LandlockRule {
     pub device_ioctl: bool,
 }
 
-/// A resource limit (setrlimit(2)). Never more than the caller's own hard limit comes of it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Rlimit {
-    /// Which.
-    pub resource: Resource,
-    /// Where the kernel stops a process; `u64::MAX`: nowhere.
-    pub soft: u64,
-    /// How far a process may raise it.
-    pub hard: u64,
-    /// The rule or flag behind it.
-    pub origin: Origin,
-}
-
-/// The resources that a plan limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resource {
-    /// RLIMIT_CORE: 1, not 0, because 0 does not stop a piped core handler (core(5)).
-    Core,
-    /// RLIMIT_NPROC: counted per user namespace, so that it bounds this cell alone.
-    Processes,
-    /// RLIMIT_NOFILE.
-    Files,
-    /// RLIMIT_MEMLOCK.
-    LockedMemory,
-    /// RLIMIT_MSGQUEUE.
-    MessageQueues,
-    /// RLIMIT_AS.
-    AddressSpace,
-    /// RLIMIT_FSIZE.
-    FileSize,
-    /// RLIMIT_CPU.
-    CpuSeconds,
-    /// RLIMIT_STACK.
-    Stack,
-    /// RLIMIT_DATA.
-    Data,
-    /// RLIMIT_SIGPENDING.
-    PendingSignals,
-}
-
 /// What being root is worth (capabilities(7), "securebits"). Both are locked as they are, and no
 /// ambient capability can be raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -141,10 +101,14 @@ pub struct Variable {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// A cgroup for the cell alone, which the clone is born into.
+    MakeCgroup(CellCgroup),
     /// clone3 into new user, mount, pid, ipc, uts and cgroup namespaces.
     Clone,
     /// Say who ids inside are outside.
     MapIds(IdMap),
+    /// A cgroup namespace whose root is the cell's own cgroup: the clone's was the caller's.
+    HideCgroup,
     /// Close every inherited fd but the ones that the launch needs.
     CloseInherited,
     /// umask 022 and the plain personality: what the caller set for itself neither closes the
@@ -271,6 +235,7 @@ pub enum Step {
     Supervise {
         stdio: Stdio,
         timeout: Option<Duration>,
+        watched: Vec<Watched>,
     },
 }
 
@@ -309,7 +274,9 @@ impl Step {
     /// The step's short name, for timings.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::MakeCgroup(_) => "  make the cgroup",
             Self::Clone => "  clone",
+            Self::HideCgroup => "  hide the cgroup",
             Self::MapIds(_) => "  map ids",
             Self::CloseInherited => "  close inherited fds",
             Self::PlainProcess => "  plain process",
@@ -389,6 +356,10 @@ impl Step {
                 .map(|cap| (cap.name.clone(), cap.origin.clone()))
                 .collect(),
             Self::Seccomp(profile) => profile.parts(),
+            Self::Supervise { watched, .. } => watched
+                .iter()
+                .map(|w| (w.to_string(), w.origin.clone()))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -403,6 +374,8 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::MakeCgroup(cgroup) => write!(f, "{cgroup}"),
+            Self::HideCgroup => f.write_str("make that cgroup the only one that is seen"),
             Self::Clone => {
                 f.write_str("clone into new user, mount, pid, ipc, uts and cgroup namespaces")
             }
@@ -605,33 +578,6 @@ fn list(names: &[String]) -> String {
         "none".to_owned()
     } else {
         names.join(" ")
-    }
-}
-
-impl fmt::Display for Rlimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.resource {
-            Resource::Core => "core",
-            Resource::Processes => "processes",
-            Resource::Files => "open files",
-            Resource::LockedMemory => "bytes locked in memory",
-            Resource::MessageQueues => "bytes in message queues",
-            Resource::AddressSpace => "bytes of address space",
-            Resource::FileSize => "bytes of a file",
-            Resource::CpuSeconds => "seconds of CPU time",
-            Resource::Stack => "bytes of stack",
-            Resource::Data => "bytes of data",
-            Resource::PendingSignals => "pending signals",
-        };
-        let amount = |n: u64| match n {
-            u64::MAX => "unlimited".to_owned(),
-            n => n.to_string(),
-        };
-        write!(f, "{what}: {}", amount(self.soft))?;
-        if self.soft < self.hard {
-            write!(f, ", may be raised to {}", amount(self.hard))?;
-        }
-        Ok(())
     }
 }
 

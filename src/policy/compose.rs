@@ -204,13 +204,14 @@ impl Level {
     }
 }
 
-/// The amount that an entry sets: pieces, bytes or seconds.
+/// The amount that an entry sets: pieces, bytes, seconds or thousandths of a processor.
 pub(super) fn amount(limit: Limit, entry: &Entry<Limit>, whole: u64) -> Option<u64> {
     let text = entry.values.first()?;
     match limit.unit() {
         Unit::Pieces => text.parse().ok(),
         Unit::Bytes => words::parse_size(text, whole),
         Unit::Seconds => words::parse_duration(text).map(|d| d.as_secs()),
+        Unit::Millicpus => words::parse_cpus(text),
     }
 }
 
@@ -515,7 +516,7 @@ pub(super) fn written(rule: &Rule, entry: &Entry<Key>) -> String {
 pub(super) fn written_limit(rule: &Rule, entry: &Entry<Limit>) -> String {
     let value = entry.values.first().map_or("", String::as_str);
     let value = match entry.key.unit() {
-        Unit::Pieces => value.to_owned(),
+        Unit::Pieces | Unit::Millicpus => value.to_owned(),
         _ => words::toml(value),
     };
     format!(

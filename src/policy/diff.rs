@@ -228,6 +228,7 @@ fn amounts(sides: &[Policy; 2], subject: &Subject, limit: Limit, changes: &mut V
         }
         (Some(n), Unit::Bytes) => words::size(n),
         (Some(n), Unit::Seconds) => format!("{n}s"),
+        (Some(n), Unit::Millicpus) => words::cpus(n),
     };
     let most = |side: &Policy| {
         let levels = side.levels.iter();

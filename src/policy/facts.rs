@@ -71,8 +71,25 @@ pub struct HostFacts {
     pub hard_limits: Vec<(Which, u64)>,
     /// Bytes of memory of this machine; percentages in policies are of this.
     pub memory: u64,
+    /// Where a cell can be given a cgroup of its own; `None` also where nobody looked, because
+    /// nothing that is asked for or given needs one.
+    pub cgroup: Option<Cgroup>,
+    /// Why `cgroup` is `None`, in a person's words.
+    pub no_cgroup: String,
     /// What the request names of the host.
     pub outside: Outside,
+}
+
+/// A cgroup (v2, cgroups(7)) below which the caller may make others.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Cgroup {
+    /// Its folder: `/sys/fs/cgroup/user.slice/...`.
+    pub folder: String,
+    /// What can be limited there: `memory`, `pids`, `cpu`.
+    pub controllers: Vec<String>,
+    /// lazaret itself is in it, alone, and must make room: a cgroup with processes of its own gives
+    /// its children no controllers.
+    pub leave: bool,
 }
 
 /// The files of the host that a request names, and the folders that rules speak from. All paths are

@@ -1,5 +1,6 @@
 //! The answer: grants with their origins, or reasons.
 
+use super::facts::Cgroup;
 use super::ulimits::Ulimit;
 use crate::image::Digest;
 use crate::plan::seccomp::Profile;
@@ -161,6 +162,25 @@ pub struct Downgrade {
     pub hint: String,
 }
 
+/// What all processes of a cell together may take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Memory, in bytes.
+    pub memory: Option<Granted<u64>>,
+    /// Swap beside the memory, in bytes; 0 where none was asked for, `u64::MAX`: no bound.
+    pub swap: Option<Granted<u64>>,
+    /// Processors at once, in thousandths of one.
+    pub cpus: Option<Granted<u64>>,
+    /// Processor time of all processes together.
+    pub cpu_time: Option<Granted<Duration>>,
+    /// Bytes of standard output and standard error together.
+    pub output: Option<Granted<u64>>,
+    /// The writable layer, in bytes; it is in [`Grants::tmp`] by now.
+    pub disk: Option<Granted<u64>>,
+    /// Where the cell's own cgroup is made; `None`: it has none.
+    pub cgroup: Option<Cgroup>,
+}
+
 /// What a cell without an image stands on, beside its binds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ToolRoot {
@@ -218,6 +238,8 @@ pub struct Grants {
     pub tool: Option<Granted<ToolRoot>>,
     /// Wall time.
     pub timeout: Option<Granted<Duration>>,
+    /// Memory, processors, output, disk.
+    pub resources: Resources,
     /// How layers are checked.
     pub verify: Granted<VerifyMode>,
     /// A pty of its own.

@@ -16,6 +16,18 @@ pub(super) enum Limit {
     Memlock,
     Msgqueue,
     Sigpending,
+    /// Swap beside the memory.
+    Swap,
+    /// Processors at once.
+    Cpus,
+    /// Processor time of the whole cell.
+    CpuTime,
+    /// What is said on standard output and standard error.
+    Output,
+    /// The writable layer.
+    Disk,
+    /// A core dump: none is ever written.
+    Core,
 }
 
 /// What an amount of a limit counts.
@@ -24,10 +36,12 @@ pub(super) enum Unit {
     Pieces,
     Bytes,
     Seconds,
+    /// Thousandths of a processor; written as processors: `1.5`.
+    Millicpus,
 }
 
 impl Limit {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Pids,
         Self::Tmp,
         Self::Memory,
@@ -41,6 +55,12 @@ impl Limit {
         Self::Memlock,
         Self::Msgqueue,
         Self::Sigpending,
+        Self::Swap,
+        Self::Cpus,
+        Self::CpuTime,
+        Self::Output,
+        Self::Disk,
+        Self::Core,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -58,13 +78,20 @@ impl Limit {
             Self::Memlock => "memlock",
             Self::Msgqueue => "msgqueue",
             Self::Sigpending => "sigpending",
+            Self::Swap => "swap",
+            Self::Cpus => "cpus",
+            Self::CpuTime => "cpu_time",
+            Self::Output => "output",
+            Self::Disk => "disk",
+            Self::Core => "core",
         }
     }
 
     pub(super) fn unit(self) -> Unit {
         match self {
             Self::Pids | Self::Nofile | Self::Sigpending => Unit::Pieces,
-            Self::Timeout | Self::Cpu => Unit::Seconds,
+            Self::Timeout | Self::Cpu | Self::CpuTime => Unit::Seconds,
+            Self::Cpus => Unit::Millicpus,
             Self::Tmp
             | Self::Memory
             | Self::Fsize
@@ -72,7 +99,11 @@ impl Limit {
             | Self::As
             | Self::Data
             | Self::Memlock
-            | Self::Msgqueue => Unit::Bytes,
+            | Self::Msgqueue
+            | Self::Swap
+            | Self::Output
+            | Self::Disk
+            | Self::Core => Unit::Bytes,
         }
     }
 }

@@ -40,7 +40,7 @@ mod words;
 pub use self::caps::NAMES as CAPABILITIES;
 pub use admit::{Admit, admit};
 pub use compose::{Composed, Policy, Sources, Wanted};
-pub use decide::decide;
+pub use decide::{decide, wants_cgroup};
 pub use devices::wanted_devices;
 pub use diff::{Change, diff};
 pub use explain::{Answered, Ear, Heard, Said, TRUST};
@@ -49,12 +49,14 @@ pub use lint::Idle;
 pub use parse::{MAX_FILE, PolicyFile, Problem};
 pub use pattern::matches;
 
-pub use facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
+pub use facts::{
+    Cgroup, DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds,
+};
 pub use grants::{
     BindMount, DeviceMount, Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason,
-    TmpfsMount, ToolRoot, Verdict, VerifyMode,
+    Resources, TmpfsMount, ToolRoot, Verdict, VerifyMode,
 };
-pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, TmpfsAsk, ToolAsk};
+pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, ResourcesAsk, TmpfsAsk, ToolAsk};
 pub use shipped::profile_text;
 pub use table::{Case, Outcome, Table};
 pub use tool::{CWD, PROGRAM, ROOT, TOOL_HOME, trusted, wanted_etc};
@@ -63,3 +65,4 @@ pub use trust::Seen;
 pub use ulimits::{Ulimit, Which};
 pub use userns::keep_id;
 pub use view::{LevelView, RuleView};
+pub use words::parse_cpus;

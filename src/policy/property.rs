@@ -358,10 +358,22 @@ pub const PROPERTIES: &[Property] = &[
         id: "memory",
         promise: "memory is bounded",
         needed: false,
-        holders: |_, _| {},
+        holders: |host, h| {
+            let cgroup = host.cgroup.as_ref();
+            if cgroup.is_some_and(|c| c.controllers.iter().any(|name| name == "memory")) {
+                full(
+                    h,
+                    "memory.max of a cgroup of the cell's own (where -m asks for one)",
+                );
+            }
+            weak(
+                h,
+                "lazaret looks at the cell's processes again and again, and kills what takes too much",
+            );
+        },
         remedy: |_| {
-            "lazaret does not set memory limits yet; start it in a scope that has one: systemd-run \
-             --user --scope -p MemoryMax=2G lazaret run ..."
+            "-m and a cgroup that is delegated to you bound it without fail: systemd-run --user \
+             --scope -p Delegate=yes lazaret run -m 2g ..."
                 .to_owned()
         },
     },

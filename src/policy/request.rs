@@ -41,6 +41,8 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// `--pids-limit`; `u64::MAX`: none.
     pub pids_limit: Option<u64>,
+    /// Memory, processors, output, disk.
+    pub resources: ResourcesAsk,
     /// `--ulimit`, each name once.
     pub ulimits: Vec<super::Ulimit>,
     /// `--rm`: the writable layer lives in memory and goes with the run.
@@ -76,6 +78,7 @@ impl Request {
             hostname: None,
             timeout: None,
             pids_limit: None,
+            resources: ResourcesAsk::default(),
             ulimits: Vec::new(),
             rm: false,
             tool: None,
@@ -84,6 +87,23 @@ impl Request {
             verify: None,
         }
     }
+}
+
+/// What all processes of a cell together may take, as asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResourcesAsk {
+    /// `--memory`, in bytes.
+    pub memory: Option<u64>,
+    /// `--memory-swap`: bytes of swap beside the memory; `u64::MAX`: no bound.
+    pub swap: Option<u64>,
+    /// `--cpus`, in thousandths of a processor.
+    pub cpus: Option<u64>,
+    /// `--cpu-time`: processor time of all processes together.
+    pub cpu_time: Option<Duration>,
+    /// `--output-limit`: bytes of both outputs together.
+    pub output: Option<u64>,
+    /// `--disk`: bytes of the writable layer.
+    pub disk: Option<u64>,
 }
 
 /// Capabilities, as asked for: by their names in capabilities(7), without `CAP_`.

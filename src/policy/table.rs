@@ -420,6 +420,8 @@ impl Case {
             subids: host.subids.then_some((ids, ids)),
             no_subids: "apt install uidmap, and add subordinate ids".to_owned(),
             hard_limits: Vec::new(),
+            cgroup: None,
+            no_cgroup: "no cgroup is delegated".to_owned(),
             memory,
             outside: Outside {
                 cwd: host.cwd.clone(),

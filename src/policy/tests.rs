@@ -14,6 +14,7 @@ mod hostile;
 mod laws;
 mod mounts;
 mod network;
+mod resources;
 mod tool;
 mod trust;
 mod ulimits;
@@ -84,6 +85,8 @@ fn host() -> HostFacts {
         )),
         no_subids: String::new(),
         hard_limits: vec![(Which::Nofile, 1 << 20)],
+        cgroup: None,
+        no_cgroup: "no cgroup is delegated".to_owned(),
         memory: 8 << 30,
         outside: Outside::default(),
     }
@@ -207,7 +210,7 @@ fn strict_gives_what_it_says_and_where() {
             text[line - 1]
         );
     }
-    // Memory is given and nothing bounds it: one line says so.
+    // Memory is bounded by looking alone: one line says so.
     let properties: Vec<_> = grants
         .downgrades
         .iter()
@@ -567,7 +570,6 @@ fn required_limits_must_be_held() {
     assert_eq!(
         rules,
         [
-            "require limits = [\"memory\"]",
             "require limits = [\"tmp\"]",
             "require limits = [\"timeout\"]"
         ]

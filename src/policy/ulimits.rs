@@ -185,7 +185,7 @@ impl Judge<'_> {
         }
         let written = match which.limit().unit() {
             Unit::Bytes => words::size(hard),
-            Unit::Pieces => hard.to_string(),
+            Unit::Pieces | Unit::Millicpus => hard.to_string(),
             Unit::Seconds => format!("{hard}s"),
         };
         self.at_most(which.limit(), hard, asked, &written);

@@ -114,7 +114,7 @@ fn listed(rule: &Rule) -> Vec<String> {
 fn limit(entry: &Entry<Limit>) -> String {
     let value = entry.values.first().map_or("", String::as_str);
     match entry.key.unit() {
-        Unit::Pieces => format!("{} = {value}", entry.key.name()),
+        Unit::Pieces | Unit::Millicpus => format!("{} = {value}", entry.key.name()),
         _ => format!("{} = {}", entry.key.name(), words::toml(value)),
     }
 }

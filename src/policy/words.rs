@@ -63,6 +63,31 @@ pub fn parse_size(text: &str, whole: u64) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// Reads processors: `2`, `0.5`, `1.25`; in thousandths, from 0.01 (which is the least that a cgroup
+/// takes) to 8192.
+pub fn parse_cpus(text: &str) -> Option<u64> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (whole, part) = match text.split_once('.') {
+        Some((whole, part)) if digits(part) && part.len() <= 3 => (whole, format!("{part:0<3}")),
+        Some(_) => return None,
+        None => (text, "0".to_owned()),
+    };
+    let whole: u64 = digits(whole).then(|| whole.parse().ok())??;
+    let millis = whole.checked_mul(1000)?.checked_add(part.parse().ok()?)?;
+    (10..=8_192_000).contains(&millis).then_some(millis)
+}
+
+/// What [`parse_cpus`] reads.
+pub fn cpus(millis: u64) -> String {
+    let (whole, part) = (millis / 1000, millis % 1000);
+    match part {
+        0 => whole.to_string(),
+        part => format!("{whole}.{part:03}")
+            .trim_end_matches('0')
+            .to_owned(),
+    }
+}
+
 /// Reads `90`, `90s`, `15m`, `2h`, `1d`; not 0.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let end = text
@@ -167,6 +192,17 @@ mod tests {
         assert_eq!(distance("reson", "reason"), 1);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn processors() {
+        for (text, millis) in [("1", 1000), ("0.5", 500), ("1.25", 1250), ("0.01", 10)] {
+            assert_eq!(parse_cpus(text), Some(millis));
+            assert_eq!(cpus(millis), text);
+        }
+        for bad in ["", "0", "0.001", "-1", "1.", ".5", "1.2345", "1e3", "9999"] {
+            assert_eq!(parse_cpus(bad), None, "{bad}");
+        }
     }
 
     #[test]

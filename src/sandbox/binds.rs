@@ -261,7 +261,7 @@ pub fn workdir(root: BorrowedFd<'_>, ground: &Ground, path: &str) -> Done {
 }
 
 /// A tmpfs below the root.
-pub fn tmpfs(root: BorrowedFd<'_>, ground: &mut Ground, t: &Tmpfs) -> Done {
+pub fn tmpfs(root: BorrowedFd<'_>, ground: &mut Ground, t: &Tmpfs) -> Done<OwnedFd> {
     let target = target(root, ground, &t.path, true)?;
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, t.no_exec);
@@ -269,7 +269,8 @@ pub fn tmpfs(root: BorrowedFd<'_>, ground: &mut Ground, t: &Tmpfs) -> Done {
     let mount = new_tmpfs(t.size, t.inodes, t.mode, attributes)?;
     attach(mount.as_fd(), target.as_fd())?;
     ground.add(mount.as_fd(), !t.read_only)?;
-    ground.placed(root, mount.as_fd(), &t.path)
+    ground.placed(root, mount.as_fd(), &t.path)?;
+    Ok(mount)
 }
 
 /// A source, with all that is mounted below it: the kernel would not let a part be uncovered. The

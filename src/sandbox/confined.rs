@@ -116,7 +116,7 @@ pub fn run(
         network: at.purpose == Purpose::Unpack,
     };
     sys::default_signal(libc::SIGCHLD).or_call(|| "sigaction SIGCHLD")?;
-    let (pid, pidfd) = match sys::clone3(one, namespaces).map_err(spawn::no_clone)? {
+    let (pid, pidfd) = match sys::clone3(one, namespaces, None).map_err(spawn::no_clone)? {
         Cloned::Child => child(one, at, ready, job),
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };

@@ -37,6 +37,10 @@ struct State {
     pidfd: Option<OwnedFd>,
     go: Option<OwnedFd>,
     signals: Option<nix::sys::signalfd::SignalFd>,
+    /// /proc of the cell, for a supervisor that looks at its processes.
+    proc: Option<OwnedFd>,
+    /// The file systems in memory, for the same; the cell's own tmpfs is added at the end.
+    in_memory: Vec<OwnedFd>,
 }
 
 /// A plan whose steps are in an order that cannot work.
@@ -144,6 +148,7 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             state.released = die_with_supervisor(launch.theirs.control.as_fd())?;
             Ok(())
         }
+        Step::HideCgroup => sys::new_cgroup_namespace().at("unshare CLONE_NEWCGROUP"),
         Step::ScrubMemory => {
             if !sys::scrub_arguments_and_environment() {
                 return Err(Fault {
@@ -213,7 +218,11 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
         Step::MountShared(shared) => mounts::shared(state.root()?, state.memory()?, shared),
         Step::MountTmpfs(tmpfs) => {
             let root = state.root.as_ref().ok_or(out_of_order("no root yet"))?;
-            binds::tmpfs(root.as_fd(), &mut state.ground, tmpfs)
+            let mount = binds::tmpfs(root.as_fd(), &mut state.ground, tmpfs)?;
+            if launch.sampled {
+                state.in_memory.push(mount);
+            }
+            Ok(())
         }
         Step::MountDevice(device) => {
             let source = state.sources.get(device.number);
@@ -243,7 +252,11 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             let path = mounts::relative(path);
             rustix::fs::symlinkat(target.as_str(), state.root()?, path).at("symlinkat in the root")
         }
-        Step::MountProc(masks) => mounts::proc(state.root()?, masks),
+        Step::MountProc(masks) => {
+            let proc = mounts::proc(state.root()?, masks)?;
+            state.proc = launch.sampled.then_some(proc);
+            Ok(())
+        }
         Step::WriteFile { path, content } => mounts::write_file(state.root()?, path, content),
         Step::NameUser { user, line } => mounts::name_user(state.root()?, *user, line),
         Step::MakeWorkdir { path } => binds::workdir(state.root()?, &state.ground, path),
@@ -475,7 +488,8 @@ fn start_payload(launch: &Launch, state: &mut State, one: SingleThread) -> Done 
 fn confine(launch: &Launch, state: &mut State) -> Done {
     state.lowers.clear();
     state.disk = None;
-    state.memory = None;
+    let memory = state.memory.take();
+    state.in_memory.extend(memory.filter(|_| launch.sampled));
     state.root = None;
     state.program = None;
     payload::no_capabilities()?;
@@ -536,12 +550,28 @@ fn reap(launch: &Launch, mut state: State) -> Done {
             // Nothing else is said to pid 1 after the map.
             match receive(control, true).at("recvmsg from the supervisor")? {
                 Received::Record(Record::Release, _) if !state.released => state.released = true,
+                Received::Record(Record::View, _) if state.proc.is_some() => {
+                    show(&mut state, control)?;
+                }
                 _ => return Err(GONE),
             }
             continue;
         }
         while matches!(signals.read_signal(), Ok(Some(_))) {}
     }
+}
+
+/// Hands out what the supervisor looks at the cell through, once.
+fn show(state: &mut State, control: BorrowedFd<'_>) -> Done {
+    let proc = state.proc.take();
+    let fds: Vec<BorrowedFd<'_>> = proc
+        .iter()
+        .chain(&state.in_memory)
+        .map(AsFd::as_fd)
+        .collect();
+    send(control, &Record::View, &fds)?;
+    state.in_memory.clear();
+    Ok(())
 }
 
 fn go(state: &mut State, control: BorrowedFd<'_>) -> Done {

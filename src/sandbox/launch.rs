@@ -2,7 +2,7 @@
 //! records. What fails here fails in words, in the supervisor, with nothing started.
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::{Lower, Plan, Stdio, Step, Upper, seccomp};
+use crate::plan::{Lower, Plan, Stdio, Step, Upper, Watched, seccomp};
 use crate::sys::Filter;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -82,6 +82,18 @@ pub struct Launch {
     pub(super) ours: OurEnds,
     pub(super) theirs: TheirEnds,
     pub(super) timings: bool,
+    /// The supervisor will look at the cell's processes.
+    pub(super) sampled: bool,
+    /// The cgroup that the clone is born into.
+    pub(super) cgroup: Option<OwnedFd>,
+}
+
+impl Launch {
+    /// The cell is born into this cgroup (its folder, clone3(2) CLONE_INTO_CGROUP): what
+    /// [`Step::MakeCgroup`] made.
+    pub fn into_cgroup(&mut self, cgroup: OwnedFd) {
+        self.cgroup = Some(cgroup);
+    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
@@ -172,7 +184,7 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
     let (mut argv, mut env, mut records) = (Vec::new(), Vec::new(), Vec::new());
     let mut path = None;
     let mut stdio = Stdio::Output;
-    let mut check = false;
+    let (mut check, mut sampled) = (false, false);
     for planned in plan.steps() {
         match &planned.step {
             Step::ConfineInit { syscalls } => init_filter = filter(syscalls)?,
@@ -199,6 +211,7 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
                 env = c_strings(texts, "the environment")?;
             }
             Step::NewSession(s) => stdio = *s,
+            Step::Supervise { watched, .. } => sampled = watched.iter().any(Watched::sampled),
             _ => {}
         }
     }
@@ -240,6 +253,8 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
             report: Some(report.1),
         },
         timings,
+        sampled,
+        cgroup: None,
         plan,
     })
 }

@@ -307,7 +307,7 @@ fn bind(source: &str, target: &str) -> nix::Result<()> {
 ///
 /// The masks go by name, one call each: below the working directory is the /proc that was made a
 /// moment ago, beside it what was mounted before, and nobody is there to change either.
-pub fn proc(root: BorrowedFd<'_>, masks: &Masks) -> Done {
+pub fn proc(root: BorrowedFd<'_>, masks: &Masks) -> Done<OwnedFd> {
     use nix::mount::MsFlags;
     let target = folder(root, "/proc", 0o555, false)?;
     let fs = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).at("fsopen proc")?;
@@ -349,7 +349,7 @@ pub fn proc(root: BorrowedFd<'_>, masks: &Masks) -> Done {
         )
         .at("mount --bind -o remount,ro a part of /proc")?;
     }
-    Ok(())
+    Ok(proc)
 }
 
 /// Writes a small file below the root in place of whatever the image has there.

@@ -52,6 +52,8 @@ pub enum Told {
     Failed(Error),
     /// The verifier says no: [`Running::findings`] says why.
     Refused,
+    /// What [`Running::ask_for_view`] asked for: /proc of the cell, then its file systems in memory.
+    View(Vec<OwnedFd>),
     /// The other side closed.
     Closed,
     /// Nothing there now.
@@ -69,7 +71,8 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
     sys::default_signal(libc::SIGCHLD).or_call(|| "sigaction SIGCHLD")?;
     // The network namespace is the verifier's to make (Step::MakeNetwork).
     let without = Namespaces { network: false };
-    let (pid, init) = match sys::clone3(one, without).map_err(no_clone)? {
+    let cgroup = launch.cgroup.as_ref().map(AsFd::as_fd);
+    let (pid, init) = match sys::clone3(one, without, cgroup).map_err(no_clone)? {
         Cloned::Child => init::run(launch, one),
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
@@ -219,6 +222,19 @@ impl Running {
         }
     }
 
+    /// Asks pid 1 for what the cell's processes and its files in memory are seen through; it comes as
+    /// [`Told::View`]. Only where the plan says that they are looked at, and once the command goes.
+    ///
+    /// # Errors
+    /// As [`Running::release`].
+    pub fn ask_for_view(&self) -> Result<()> {
+        use rustix::io::Errno;
+        match send(self.control.as_fd(), &Record::View, &[]) {
+            Err(fault) if matches!(fault.errno, Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            other => other.map_err(no_send),
+        }
+    }
+
     /// What pid 1 says, without waiting.
     pub fn next_told(&mut self) -> Result<Told> {
         let received = receive(self.control.as_fd(), true).or_call(|| "recvmsg from pid 1")?;
@@ -237,6 +253,7 @@ impl Running {
                 Told::Go
             }
             Received::Record(Record::Refused, _) => Told::Refused,
+            Received::Record(Record::View, fds) => Told::View(fds),
             Received::Record(Record::Ended { status }, _) => Told::Ended { status },
             Received::Record(Record::Took { step, nanoseconds }, _) => {
                 Told::Took { step, nanoseconds }

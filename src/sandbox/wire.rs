@@ -13,6 +13,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 /// Bytes of a record.
 pub const RECORD: usize = 128;
 const TEXT: usize = RECORD - 16;
+/// Descriptors that come with a record at most: /proc and all file systems in memory with a view.
+pub const MOST_FDS: usize = 72;
 
 /// A step that failed: which call, with which errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub enum Record {
     Release,
     /// The verifier made the network namespace, which comes along.
     Network,
+    /// Supervisor to init: show the cell's processes and its files in memory. Its answer, with them.
+    View,
     /// How long a step took.
     Took { step: usize, nanoseconds: u64 },
 }
@@ -88,6 +92,7 @@ impl Record {
             Self::Mapped => (6, 0, 0, ""),
             Self::Release => (9, 0, 0, ""),
             Self::Network => (8, 0, 0, ""),
+            Self::View => (10, 0, 0, ""),
             Self::Took { step, nanoseconds } => (7, *step, *nanoseconds, ""),
         };
         out[0] = tag;
@@ -131,6 +136,7 @@ impl Record {
             },
             8 => Self::Network,
             9 => Self::Release,
+            10 => Self::View,
             _ => return None,
         })
     }
@@ -139,7 +145,7 @@ impl Record {
 /// Sends a record, with fds if any.
 pub fn send(socket: BorrowedFd<'_>, record: &Record, fds: &[BorrowedFd<'_>]) -> Result<(), Fault> {
     let bytes = record.encode();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Fault {
@@ -189,10 +195,11 @@ pub enum Received {
     Nothing,
 }
 
-/// Receives a record without waiting if `nonblocking`. At most two fds are taken, close-on-exec.
+/// Receives a record without waiting if `nonblocking`. At most [`MOST_FDS`] fds are taken,
+/// close-on-exec.
 pub fn receive(socket: BorrowedFd<'_>, nonblocking: bool) -> rustix::io::Result<Received> {
     let mut bytes = [0; RECORD];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut flags = RecvFlags::CMSG_CLOEXEC;
     if nonblocking {
@@ -273,6 +280,7 @@ mod tests {
             Record::Mapped,
             Record::Release,
             Record::Network,
+            Record::View,
             Record::Took {
                 step: 3,
                 nanoseconds: u64::MAX,

@@ -189,6 +189,20 @@ pub fn new_network_namespace() -> Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into()).map(drop)
 }
 
+/// Bytes of a page (sysconf(3) _SC_PAGESIZE).
+pub fn page_size() -> u64 {
+    // SAFETY: takes a number and touches no memory of ours.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096)
+}
+
+/// unshare(2) CLONE_NEWCGROUP: the cgroup that this process is in becomes the root of what it and its
+/// children see (cgroup_namespaces(7)).
+pub fn new_cgroup_namespace() -> Result<()> {
+    // SAFETY: takes a number; memory and descriptors stay as they are.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }.into()).map(drop)
+}
+
 /// Brings lo up in this network namespace (netdevice(7), SIOCGIFFLAGS and SIOCSIFFLAGS).
 pub fn loopback_up() -> Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};

@@ -13,7 +13,8 @@ pub use args::scrub_arguments_and_environment;
 pub use call::{
     Filter, MountAttr, close_range, close_range_cloexec, close_range_from, default_signal,
     install_filter, is_ignored, join_new_session_keyring, loopback_up, mount_setattr,
-    new_network_namespace, open_pty_peer, plain_personality, signal_pidfd,
+    new_cgroup_namespace, new_network_namespace, open_pty_peer, page_size, plain_personality,
+    signal_pidfd,
 };
 pub use probe::landlock_abi;
 pub use process::{Cloned, ExecArgs, Namespaces, SingleThread, clone3, execve, exit_now, fork};

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use rustix::process::Pid;
 use std::ffi::{CStr, CString};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Proof that this process has one thread. A clone of a process with several threads copies locks
 /// that nobody will release.
@@ -70,7 +70,7 @@ pub enum Cloned {
     Child,
 }
 
-/// struct clone_args of clone3(2), version 0 (64 bytes).
+/// struct clone_args of clone3(2), version 2 (88 bytes, Linux 5.7).
 #[repr(C)]
 #[derive(Default)]
 struct CloneArgs {
@@ -82,22 +82,44 @@ struct CloneArgs {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
-/// clone3(2) into new namespaces, with copied memory like fork. The child must not return from the
+/// Bytes of version 0, which every clone3 knows.
+const CLONE_ARGS_VER0: usize = 64;
+/// CLONE_INTO_CGROUP (clone3(2)).
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// clone3(2) into new namespaces, and into `cgroup` if there is one, so that the child is in no other
+/// for a moment; with copied memory like fork. The child must not return from the
 /// function that called this; it ends with [`exit_now`] or [`execve`].
-pub fn clone3(_one: SingleThread, namespaces: Namespaces) -> rustix::io::Result<Cloned> {
+pub fn clone3(
+    _one: SingleThread,
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> rustix::io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
+    let (into, cgroup, size) = match cgroup {
+        Some(cgroup) => (
+            CLONE_INTO_CGROUP,
+            u64::from(cgroup.as_raw_fd().cast_unsigned()),
+            size_of::<CloneArgs>(),
+        ),
+        None => (0, 0, CLONE_ARGS_VER0),
+    };
     let args = CloneArgs {
-        flags: namespaces.flags() | u64::from(libc::CLONE_PIDFD.cast_unsigned()),
+        flags: namespaces.flags() | u64::from(libc::CLONE_PIDFD.cast_unsigned()) | into,
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        cgroup,
         ..CloneArgs::default()
     };
     // SAFETY: without CLONE_VM the child gets a copy of this memory, as with fork; there is one
-    // thread (the token), so no lock is held by somebody else; `args` is a valid clone_args.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    // thread (the token), so no lock is held by somebody else; `args` is a valid clone_args of at
+    // least `size` bytes.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size) };
     match answer {
         -1 => Err(errno()),
         0 => Ok(Cloned::Child),

@@ -75,6 +75,8 @@ pub struct RunArgs {
     /// Network: lo alone, or this machine's
     #[arg(long, alias = "net", value_name = "none|host")]
     pub network: Option<String>,
+    #[command(flatten)]
+    pub resources: ResourceArgs,
     /// Most processes and threads at once
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<String>,
@@ -113,6 +115,29 @@ pub struct RunArgs {
     pub help: Option<bool>,
     #[command(subcommand)]
     pub image: ImageAndCommand,
+}
+
+/// What all processes inside together may take
+#[derive(Debug, Args)]
+pub struct ResourceArgs {
+    /// Most memory of all processes together (64m, 2g)
+    #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory: Option<String>,
+    /// Most memory and swap together; -1: any swap
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory_swap: Option<String>,
+    /// Most processors at once (1.5)
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub cpus: Option<String>,
+    /// Kill everything inside after this much processor time
+    #[arg(long, value_name = "DURATION")]
+    pub cpu_time: Option<String>,
+    /// Kill everything inside after this much output
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub output_limit: Option<String>,
+    /// Size of the writable layer; with --rm, which keeps it in memory
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub disk: Option<String>,
 }
 
 /// IMAGE and what follows it. To clap this is a subcommand of any name, because that alone leaves
@@ -159,6 +184,8 @@ pub struct ToolArgs {
     /// Give PROGRAM a terminal, also while its output goes elsewhere
     #[arg(short, long)]
     pub tty: bool,
+    #[command(flatten)]
+    pub resources: ResourceArgs,
     /// Most processes and threads at once
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<String>,

@@ -4,7 +4,7 @@ use super::Judge;
 use crate::error::{Error, Kind, Result};
 use crate::policy::compose::{self, Whose};
 use crate::policy::explain::{Answered, Heard, Said};
-use crate::policy::grants::{Granted, Origin, Reason, TmpfsMount};
+use crate::policy::grants::{Granted, Origin, Reason, Resources, TmpfsMount};
 use crate::policy::limit::{Limit, Unit};
 use crate::policy::mounts;
 use crate::policy::parse::Key;
@@ -21,7 +21,7 @@ const MAX_TMPFS: usize = 64;
 pub(super) struct Limits {
     pub(super) pids: Granted<u64>,
     pub(super) tmp: Granted<u64>,
-    pub(super) memory: Option<Granted<u64>>,
+    pub(super) resources: Resources,
     pub(super) timeout: Option<Granted<Duration>>,
 }
 
@@ -34,8 +34,12 @@ impl Judge<'_> {
         let missing =
             |what: &str| Error::new(Kind::Policy, format!("no rule gives limits = {{ {what} }}"));
         let pids = self.pids(request, ulimits).ok_or_else(|| missing("pids"))?;
-        let tmp = self.given_limit(Limit::Tmp).ok_or_else(|| missing("tmp"))?;
-        let memory = self.given_limit(Limit::Memory);
+        let mut tmp = self.given_limit(Limit::Tmp).ok_or_else(|| missing("tmp"))?;
+        let kept = !request.rm && !request.read_only;
+        let resources = self.resources(request, kept);
+        if let Some(disk) = resources.disk.as_ref().filter(|d| d.value < tmp.value) {
+            tmp = disk.clone();
+        }
         let given = self.given_limit(Limit::Timeout);
         let timeout = self.timeout(request, given);
         for level in &self.policy.levels {
@@ -44,11 +48,17 @@ impl Judge<'_> {
                     let (held, cure) = match limit {
                         Limit::Pids => (true, ""),
                         Limit::Tmp => (
-                            request.rm || request.read_only,
+                            !kept,
                             "--rm keeps what is written in memory, where a size is set",
                         ),
-                        Limit::Memory => (false, "lazaret does not set memory limits yet"),
                         Limit::Timeout => (timeout.is_some(), "--timeout sets one"),
+                        Limit::Memory
+                        | Limit::Swap
+                        | Limit::Cpus
+                        | Limit::CpuTime
+                        | Limit::Output
+                        | Limit::Disk
+                        | Limit::Core => Self::is_held(&resources, *limit, kept),
                         other => (
                             ulimits.iter().any(|u| u.value.which.limit() == *other),
                             "--ulimit sets one",
@@ -69,7 +79,7 @@ impl Judge<'_> {
         Ok(Limits {
             pids,
             tmp,
-            memory,
+            resources,
             timeout,
         })
     }
@@ -157,7 +167,7 @@ impl Judge<'_> {
             if value > most {
                 let origin = rule.head.at(entry.line);
                 let written = match limit.unit() {
-                    Unit::Pieces => written.to_owned(),
+                    Unit::Pieces | Unit::Millicpus => written.to_owned(),
                     _ => words::toml(written),
                 };
                 let snippet = format!("limits = {{ {} = {written} }}", limit.name());
@@ -238,5 +248,6 @@ fn amount(limit: Limit, amount: u64) -> String {
         Unit::Bytes if amount >= 1 << 20 => words::size(amount >> 20 << 20),
         Unit::Bytes => words::size(amount),
         Unit::Seconds => format!("{amount}s"),
+        Unit::Millicpus => words::cpus(amount),
     }
 }

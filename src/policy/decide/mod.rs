@@ -4,7 +4,10 @@ mod facts;
 mod given;
 mod limits;
 mod properties;
+mod resources;
 mod verify;
+
+pub use resources::wants_cgroup;
 
 use crate::error::Result;
 use crate::policy::caps::narrowed;
@@ -61,7 +64,7 @@ pub fn decide(
     let id_map = judge.id_map(request, &user);
     let given = judge.given()?;
     let network = judge.network(request, given.network);
-    judge.properties(request, network.value, limits.memory.is_some());
+    judge.properties(request, network.value, limits.resources.memory.is_some());
     for (name, _) in &request.env {
         judge.ask(Key::Env, name, || format!("-e {}", words::shown(name)));
     }
@@ -135,6 +138,7 @@ pub fn decide(
         pids: limits.pids,
         ulimits,
         timeout: limits.timeout,
+        resources: limits.resources,
         verify,
         tty: request.tty,
         interactive: request.interactive,

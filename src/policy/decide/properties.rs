@@ -24,7 +24,7 @@ impl Judge<'_> {
                 }
                 None if property.needed => self.reasons.push(unheld(property, remedy())),
                 // Nobody was promised a bound that the policy does not give.
-                None if property.id == "memory" && !memory => {}
+                _ if property.id == "memory" && !memory => {}
                 None => self.downgrades.push(Downgrade {
                     property: property.promise.to_owned(),
                     instead: "nothing holds that here".to_owned(),

@@ -431,6 +431,7 @@ impl Reader<'_> {
             let text = match value.get_ref() {
                 DeValue::Integer(number) => number.to_string(),
                 DeValue::String(text) => text.to_string(),
+                DeValue::Float(number) => number.to_string(),
                 _ => String::new(),
             };
             let is_text = value.get_ref().is_str();
@@ -438,12 +439,14 @@ impl Reader<'_> {
                 Unit::Pieces => !is_text && text.parse::<u64>().is_ok_and(|n| n > 0),
                 Unit::Bytes => is_text && words::parse_size(&text, 100).is_some_and(|n| n > 0),
                 Unit::Seconds => is_text && words::parse_duration(&text).is_some(),
+                Unit::Millicpus => !is_text && words::parse_cpus(&text).is_some(),
             };
             if !fits {
                 let (example, what) = match limit.unit() {
                     Unit::Pieces => ("512", "number from 1 on"),
                     Unit::Bytes => ("\"512MiB\"", "size, or part of the memory as \"25%\""),
                     Unit::Seconds => ("\"90s\"", "duration"),
+                    Unit::Millicpus => ("1.5", "number of processors from 0.01 on"),
                 };
                 let written = match is_text {
                     true => words::toml(&text),

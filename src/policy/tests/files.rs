@@ -148,8 +148,8 @@ fn files_that_are_not_understood() {
             "",
         ),
         (
-            "[[require]]\nlimits = [\"cpus\"]\nreason = \"r\"",
-            "cpus",
+            "[[require]]\nlimits = [\"cups\"]\nreason = \"r\"",
+            "cups",
             "`cpu`",
         ),
         ("[[require]]\nverify = \"off\"\nreason = \"r\"", "off", ""),

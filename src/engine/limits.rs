@@ -1,0 +1,106 @@
+//! The limits of a run, outside of the decision: who looks whether there is a cgroup, who makes it,
+//! and what is said of a bound that was crossed.
+
+use crate::container::cgroup::Cgroup;
+use crate::container::supervise::{Ended, Exit};
+use crate::error::Result;
+use crate::plan::{Plan, Step, Watch};
+use crate::policy::{HostFacts, Policy, Request, wants_cgroup};
+use crate::report;
+use crate::sandbox::Launch;
+use std::time::Duration;
+
+/// What this machine offers, its cgroups too if what is asked for or given has any use for one.
+pub(super) fn with_cgroup(host: HostFacts, policy: &Policy, request: &Request) -> HostFacts {
+    match wants_cgroup(policy, request) {
+        true => look(host),
+        false => host,
+    }
+}
+
+/// What this machine offers, its cgroups too.
+pub(super) fn look(host: HostFacts) -> HostFacts {
+    match crate::host::cgroup() {
+        Ok(cgroup) => HostFacts {
+            cgroup: Some(cgroup),
+            ..host
+        },
+        Err(no_cgroup) => HostFacts { no_cgroup, ..host },
+    }
+}
+
+/// Makes the cell's cgroup, if the plan has one, for the clone to be born into.
+///
+/// # Errors
+/// `Host`: the kernel refuses it.
+pub(super) fn make(plan: &Plan) -> Result<Option<Cgroup>> {
+    let planned = plan.steps().iter().find_map(|planned| match &planned.step {
+        Step::MakeCgroup(cgroup) => Some(cgroup),
+        _ => None,
+    });
+    planned.map(Cgroup::make).transpose()
+}
+
+/// Has the clone be born into that.
+pub(super) fn enter(launch: &mut Launch, cgroup: Option<&Cgroup>) -> Result<()> {
+    if let Some(cgroup) = cgroup {
+        launch.into_cgroup(cgroup.entrance()?);
+    }
+    Ok(())
+}
+
+/// Takes the cell's cgroup away again. The run is over: what could not be removed is told, and the
+/// next run tries again.
+pub(super) fn leave(cgroup: Option<Cgroup>) {
+    if let Some(Err(error)) = cgroup.map(Cgroup::remove) {
+        report::stderr(&format!(
+            "lazaret: the container's cgroup could not be removed: {error}\n"
+        ));
+    }
+}
+
+/// Says which bound was crossed.
+pub(super) fn tell(plan: &Plan, exit: &Exit) {
+    let bound = |what| {
+        let mut steps = plan.steps().iter();
+        steps.find_map(|planned| match &planned.step {
+            Step::Supervise { watched, .. } => watched.iter().find(|w| w.what == what),
+            _ => None,
+        })
+    };
+    let timeout = plan.steps().iter().find_map(|planned| match &planned.step {
+        Step::Supervise { timeout, .. } => *timeout,
+        _ => None,
+    });
+    let bytes = |what| bound(what).map(|w| size(w.bound));
+    let text = match exit.how {
+        Ended::Timeout => timeout.map(|t| format!("the time limit of {t:?} ran out")),
+        Ended::Memory => {
+            bytes(Watch::Memory).map(|b| format!("the memory limit of {b} was crossed"))
+        }
+        Ended::CpuTime => bound(Watch::CpuTime).map(|w| {
+            let time = Duration::from_nanos(w.bound);
+            format!("the limit of {time:?} of processor time was crossed")
+        }),
+        Ended::Output => {
+            bytes(Watch::Output).map(|b| format!("the output limit of {b} was crossed"))
+        }
+        Ended::Disk => Some("the writable layer grew past its bound".to_owned()),
+        Ended::Code(_) | Ended::Signal(_) => None,
+    };
+    if let Some(text) = text {
+        report::stderr(&format!("lazaret: {text}: killed\n"));
+    }
+}
+
+/// Bytes in the largest unit that says them exactly.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units
+        .iter()
+        .find(|(_, shift)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift));
+    match unit {
+        Some((unit, shift)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}

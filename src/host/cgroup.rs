@@ -1,0 +1,95 @@
+//! The cgroup that cells can be given cgroups of their own in (cgroups(7), v2; Linux,
+//! Documentation/admin-guide/cgroup-v2.rst, "Delegation").
+
+use super::files;
+use crate::policy::Cgroup;
+use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
+use std::path::Path;
+
+/// Where cgroup v2 is mounted: alone, or beside v1.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// CGROUP2_SUPER_MAGIC (statfs(2)).
+const MAGIC: u64 = 0x6367_7270;
+/// What lazaret writes in a folder that it may use.
+const NEEDED: [&str; 3] = ["", "cgroup.procs", "cgroup.subtree_control"];
+
+/// The caller's own cgroup, or the one that it is a leaf of: whichever may be written, and is not
+/// somebody else's to manage. An error is why there is none, in a person's words.
+pub fn cgroup() -> Result<Cgroup, String> {
+    let is_v2 = |path: &&&str| {
+        statfs(**path).is_ok_and(|s| u64::try_from(s.f_type).is_ok_and(|magic| magic == MAGIC))
+    };
+    let Some(mount) = MOUNTS.iter().find(is_v2) else {
+        return Err("no cgroup v2 is mounted".to_owned());
+    };
+    let text = files::read(Path::new("/"), "/proc/self/cgroup").unwrap_or_default();
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let Some(own) = own.filter(|own| own.starts_with('/') && !own.contains("/..")) else {
+        return Err("this process's cgroup is not visible".to_owned());
+    };
+    let own = own.trim_end_matches('/');
+    let folder = format!("{mount}{own}");
+    let of = |folder: String, leave: bool| {
+        let controllers = read(&folder, "cgroup.controllers");
+        let controllers = controllers.split_whitespace().map(str::to_owned).collect();
+        Cgroup {
+            folder,
+            controllers,
+            leave,
+        }
+    };
+    // The root may have processes beside children.
+    if own.is_empty() {
+        return match writable(&folder) {
+            true => Ok(of(folder, false)),
+            false => Err("no cgroup is delegated to you".to_owned()),
+        };
+    }
+    if writable(&folder) && alone(&folder) {
+        return Ok(of(folder, true));
+    }
+    if let Some((parent, _)) = folder.rsplit_once('/')
+        && parent.len() >= mount.len()
+        && writable(parent)
+        && delegated(parent)
+        && (parent == *mount || read(parent, "cgroup.procs").is_empty())
+    {
+        return Ok(of(parent.to_owned(), false));
+    }
+    Err(match writable(&folder) {
+        true => "other processes are in the cgroup of this one".to_owned(),
+        false => "no cgroup is delegated to you".to_owned(),
+    })
+}
+
+fn read(folder: &str, name: &str) -> String {
+    let text = files::read(Path::new("/"), &format!("{folder}/{name}"));
+    text.unwrap_or_default()
+}
+
+fn writable(folder: &str) -> bool {
+    NEEDED.iter().all(|name| {
+        let path = format!("{folder}/{name}");
+        accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+    })
+}
+
+/// Whether this process is the only one in it.
+fn alone(folder: &str) -> bool {
+    let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    read(folder, "cgroup.procs").lines().eq([own.as_str()])
+}
+
+/// Whether systemd leaves it to others, where there is a systemd: it says so in an attribute
+/// (systemd, "Control Group APIs and Delegation").
+fn delegated(folder: &str) -> bool {
+    if rustix::fs::stat("/run/systemd/system").is_err() {
+        return true;
+    }
+    ["user.delegate", "trusted.delegate"]
+        .into_iter()
+        .any(|name| {
+            let mut value = [0u8; 8];
+            matches!(rustix::fs::getxattr(folder, name, &mut value), Ok(1) if value[0] == b'1')
+        })
+}
