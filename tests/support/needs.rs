@@ -108,6 +108,12 @@ pub fn check(name: &str) -> Result<(), String> {
                 "this kernel knows no overlay",
             )
         }
+        "cgroup2" => yes(
+            ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+                .iter()
+                .any(|m| Path::new(m).join("cgroup.controllers").exists()),
+            "no cgroup v2 is mounted",
+        ),
         "debian" => yes(
             std::env::var_os("LAZARET_TEST_DEBIAN").is_some_and(|v| !v.is_empty()),
             "LAZARET_TEST_DEBIAN names no layout of a Debian root (.ci/run makes one)",

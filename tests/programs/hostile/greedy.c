@@ -1,0 +1,132 @@
+/* Taking too much of memory, processor time or output, in the way argv[1]. Whoever is not stopped
+ * says so after GIVE_UP MiB or seconds, so that nothing comes of it but a red test. */
+#include "hostile.h"
+#include <sys/mman.h>
+#include <time.h>
+
+enum { GIVE_UP_MIB = 400, GIVE_UP_SECONDS = 20 };
+static char block[1 << 20];
+
+static double now(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void nap(int milliseconds)
+{
+	struct timespec t = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
+	nanosleep(&t, 0);
+}
+
+/* Until somebody puts an end to it. */
+__attribute__((noreturn)) static void hold(const char *how)
+{
+	sleep(GIVE_UP_SECONDS);
+	escaped("%s: nobody minded", how);
+}
+
+static void touch(int shared, long mib)
+{
+	for (long n = 0; n < mib; n++) {
+		int flags = MAP_ANONYMOUS | (shared ? MAP_SHARED : MAP_PRIVATE);
+		char *p = mmap(0, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
+		if (p == MAP_FAILED) break;
+		for (int i = 0; i < 1 << 20; i += 4096) p[i] = 1;
+	}
+}
+
+static void fill(int fd)
+{
+	if (fd < 0) escaped("nothing could be written, so nothing was tried: %m");
+	for (long n = 0; n < GIVE_UP_MIB; n++)
+		if (write(fd, block, sizeof block) != sizeof block) break;
+}
+
+/* Processor time for as long as nobody minds. */
+__attribute__((noreturn)) static void spin(void)
+{
+	double end = now(CLOCK_MONOTONIC) + GIVE_UP_SECONDS;
+	while (now(CLOCK_MONOTONIC) < end) {}
+	exit(0);
+}
+
+static void burn(double seconds)
+{
+	double end = now(CLOCK_PROCESS_CPUTIME_ID) + seconds;
+	while (now(CLOCK_PROCESS_CPUTIME_ID) < end) {}
+}
+
+static int thread(void *stack)
+{
+	(void)stack;
+	spin();
+}
+
+static void daemonize(void)
+{
+	if (fork()) return;
+	setsid();
+	if (fork()) _exit(0);
+	spin();
+}
+
+int main(int c, char **v)
+{
+	const char *how = c > 1 ? v[1] : "";
+	setvbuf(stdout, 0, _IOLBF, 0);
+	if (!strcmp(how, "malloc")) touch(0, GIVE_UP_MIB);
+	else if (!strcmp(how, "shared")) touch(1, GIVE_UP_MIB);
+	else if (!strcmp(how, "memfd")) fill(memfd_create("x", 0));
+	else if (!strcmp(how, "file")) fill(open(v[2], O_CREAT | O_WRONLY, 0600));
+	else if (!strcmp(how, "forks")) {
+		/* Each alone is small. */
+		for (int i = 0; i < 40; i++)
+			if (!fork()) touch(0, GIVE_UP_MIB / 40), hold(how);
+	} else if (!strcmp(how, "orphan")) {
+		if (!fork()) {
+			setsid();
+			if (!fork()) touch(0, GIVE_UP_MIB), hold(how);
+			_exit(0);
+		}
+	} else if (!strcmp(how, "together")) {
+		/* No more than 24 MiB, which nine processes see. */
+		touch(0, 24);
+		for (int i = 0; i < 8; i++)
+			if (!fork()) nap(500), _exit(0);
+		while (wait(0) > 0) {}
+		held();
+	} else if (!strcmp(how, "spin")) spin();
+	else if (!strcmp(how, "threads")) {
+		for (int i = 0; i < 4; i++) {
+			int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
+			clone(thread, (char *)malloc(1 << 16) + (1 << 16), flags | CLONE_SYSVSEM, 0);
+		}
+	} else if (!strcmp(how, "daemons")) {
+		for (int i = 0; i < 3; i++) daemonize();
+	} else if (!strcmp(how, "naps")) {
+		double end = now(CLOCK_MONOTONIC) + GIVE_UP_SECONDS;
+		while (now(CLOCK_MONOTONIC) < end) burn(0.004), nap(2);
+	} else if (!strcmp(how, "unwaited")) {
+		/* Nobody gets their time: their parent does not wait. */
+		signal(SIGCHLD, SIG_IGN);
+		double end = now(CLOCK_MONOTONIC) + GIVE_UP_SECONDS;
+		while (now(CLOCK_MONOTONIC) < end) {
+			pid_t pid = fork();
+			if (!pid) burn(0.06), _exit(0);
+			waitpid(pid, 0, 0);
+		}
+	} else if (!strcmp(how, "little")) {
+		burn(0.05);
+		held();
+	} else if (!strcmp(how, "flood")) {
+		memset(block, 'x', sizeof block);
+		for (long n = 0; n < GIVE_UP_MIB; n++) {
+			ssize_t a = write(1, block, sizeof block), b = write(2, block, sizeof block);
+			if (a < 0 && b < 0) break;
+		}
+	} else
+		escaped("no such way: %s", how);
+	hold(how);
+}
