@@ -31,6 +31,8 @@ pub(super) struct Level {
     pub(super) whose: Whose,
     /// The level's own file.
     pub(super) file: Rc<str>,
+    /// The profiles behind it, the nearest first.
+    pub(super) extends: Vec<String>,
     pub(super) rules: Parsed,
 }
 
@@ -225,6 +227,7 @@ impl Policy {
         let mut levels = vec![Level {
             whose: Whose::BuiltIn,
             file: NEVER.file.into(),
+            extends: Vec::new(),
             rules: NEVER.rules()?,
         }];
         let own = [
@@ -275,6 +278,7 @@ impl Policy {
         let levels = self.levels.iter().map(|level| Level {
             whose: level.whose,
             file: Rc::clone(&level.file),
+            extends: level.extends.clone(),
             rules: Parsed {
                 extends: None,
                 trust: of(&level.rules.trust, subject, |rule| &rule.head),

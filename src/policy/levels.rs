@@ -78,9 +78,12 @@ pub(super) fn level(
         rules.extend(found);
         chain.push(base);
     }
+    // Its first word is who extends the others.
+    chain.remove(0);
     Ok(Ok(Level {
         whose,
         file: name.into(),
+        extends: chain,
         rules,
     }))
 }

@@ -98,7 +98,7 @@ fn level(level: &Level) -> LevelView {
     }
 }
 
-fn listed(rule: &Rule) -> Vec<String> {
+pub(super) fn listed(rule: &Rule) -> Vec<String> {
     let lists = rule.lists.iter().map(|entry| {
         let values = words::toml_array(entry.values.iter().map(String::as_str));
         format!("{} = {values}", entry.key.name())
@@ -210,6 +210,7 @@ mod tests {
                 let level = super::Level {
                     whose: super::super::compose::Whose::User,
                     file: "p".into(),
+                    extends: Vec::new(),
                     rules: read(text),
                 };
                 let rules = super::level(&level).rules;
