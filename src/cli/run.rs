@@ -82,6 +82,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
         platform: args.platform.as_deref().map(Platform::parse).transpose()?,
         dry_run: args.dry_run,
         timings: args.timings,
+        report: args.report,
         format: args.format.unwrap_or(FormatArg::Text).into(),
     })
 }

@@ -36,6 +36,7 @@ pub fn request(args: ToolArgs) -> Result<ToolRequest> {
         interactive: args.interactive,
         dry_run: args.dry_run,
         timings: args.timings,
+        report: args.report,
         format: args.format.unwrap_or(FormatArg::Text).into(),
     })
 }

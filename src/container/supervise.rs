@@ -10,6 +10,7 @@ use super::watch::Watcher;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{Stdio, Step, Watch};
 use crate::sandbox::{Finding, Running, Told};
+use crate::sys::Usage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -29,6 +30,8 @@ pub struct Exit {
     pub stream_error: Option<Error>,
     /// What was counted.
     pub meters: Vec<Meter>,
+    /// What pid 1 and all processes that it waited for have used together.
+    pub usage: Usage,
 }
 
 /// What ended a cell.
@@ -173,6 +176,7 @@ pub fn supervise(
             took: Vec::new(),
             stream_error: None,
             meters: Vec::new(),
+            usage: Usage::default(),
         },
         control_open: true,
         payload_open: true,
@@ -187,7 +191,7 @@ pub fn supervise(
         Ok(())
     };
     // pid 1 has ended or was killed: wait until the kernel has taken everything down.
-    this.running.reap()?;
+    this.exit.usage = this.running.reap()?;
     // First of all, and one whatever the other says: whether the command ran.
     let (told, payload_told) = (this.hear_control_out(), this.hear_payload_out());
     killed?;

@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod find;
 pub mod images;
 pub mod inspect;
+mod journal;
 mod limits;
 pub mod load;
 mod obtain;

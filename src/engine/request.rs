@@ -25,6 +25,8 @@ pub struct RunRequest {
     pub dry_run: bool,
     /// `--timings`: print how long each stage took.
     pub timings: bool,
+    /// `--report`: where the run is reported; `-` is standard output.
+    pub report: Option<PathBuf>,
     /// How the plan, the timings and errors are printed.
     pub format: Format,
 }
@@ -64,6 +66,8 @@ pub struct ToolRequest {
     pub dry_run: bool,
     /// `--timings`: print how long each stage took.
     pub timings: bool,
+    /// `--report`: where the run is reported; `-` is standard output.
+    pub report: Option<PathBuf>,
     /// How the plan, the timings and errors are printed.
     pub format: Format,
 }

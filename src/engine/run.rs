@@ -1,5 +1,6 @@
 //! `lazaret run`: the way through, stage by stage (DESIGN.md).
 
+use super::journal::{Journal, reported};
 use super::{RunRequest, limits, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
@@ -19,32 +20,8 @@ use crate::sys::SingleThread;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-/// How long the stages took.
-pub(super) struct Clock {
-    last: Instant,
-    stages: Vec<(&'static str, Duration)>,
-}
-
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self {
-            last: Instant::now(),
-            stages: Vec::with_capacity(16),
-        }
-    }
-
-    pub(super) fn stages(&self) -> &[(&'static str, Duration)] {
-        &self.stages
-    }
-
-    pub(super) fn stage(&mut self, name: &'static str) {
-        let now = Instant::now();
-        self.stages.push((name, now - self.last));
-        self.last = now;
-    }
-}
+use std::rc::Rc;
+use std::time::Duration;
 
 /// Everything that is known once it is decided what a run gets.
 pub(super) struct Decision {
@@ -62,28 +39,35 @@ pub(super) struct Decision {
 /// wants to know what was asked of which rule hands in an ear.
 pub(super) fn decision(
     request: &RunRequest,
-    clock: &mut Clock,
+    journal: &mut Journal,
     ear: Option<&Ear>,
 ) -> Result<Decision> {
     let asked = &request.request;
     let store = place::open_store()?;
-    clock.stage("open the store");
+    journal.stage("open the store");
     let host = place::host(Some(&store))?;
+    journal.host(&host);
     let own = place::map_of(&host);
-    clock.stage("look at the machine");
-    let InForce { mut policy, notes } = crate::host::policy(request.profile.as_deref())?;
+    journal.stage("look at the machine");
+    let InForce { policy, notes } = crate::host::policy(request.profile.as_deref())?;
+    let policy = Rc::new(policy);
+    journal.policy(&policy, request.profile.as_deref(), &notes);
     for note in &notes {
         report::note(note);
     }
-    clock.stage("read the policy");
+    journal.stage("read the policy");
     let looks = match (ear, request.dry_run) {
         (Some(_), _) => Some("policy explain"),
         (None, true) => Some("a dry run"),
         (None, false) => None,
     };
     let image = obtain::image(request, looks, &policy, &store, &own)?;
-    if let Some(ear) = ear {
-        policy = policy.heard_by(ear);
+    let policy = match ear {
+        Some(ear) => Rc::new(Policy::clone(&policy).heard_by(ear)),
+        None => policy,
+    };
+    if journal.is_kept() {
+        journal.image(&asked.image.to_string(), &image);
     }
     let as_meant;
     let request = match source::meant(&asked.image, &image)? {
@@ -100,7 +84,7 @@ pub(super) fn decision(
         }
     };
     let asked = &request.request;
-    clock.stage("verify manifest and config");
+    journal.stage("verify manifest and config");
     let seen = place::seen(&store, &asked.image)?;
     let (manifest, config) = (&image.manifest, &image.config);
     let now = place::now();
@@ -117,15 +101,16 @@ pub(super) fn decision(
             place::keeping_map_of(&host).unwrap_or(own)
         }
     };
-    clock.stage("admit");
+    journal.stage("admit");
     let rootfs = layers(&store, &image, &map)?;
-    clock.stage("layers");
+    journal.stage("layers");
     // Held open from here on: what is decided on is what is mounted.
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, store.path())?;
     let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, asked);
     let grants = decided(&policy, request, &image, &rootfs, &host)?;
-    clock.stage("decide");
+    journal.grants(&grants);
+    journal.stage("decide");
     Ok(Decision {
         grants,
         image,
@@ -143,7 +128,12 @@ pub(super) fn decision(
 /// A refusal by policy, bytes that are not what was named, what this machine lacks, or a command
 /// that could not be executed; nothing is left of the run then.
 pub fn run(request: &RunRequest) -> Result<u8> {
-    let mut clock = Clock::start();
+    // What is not done is not reported.
+    let to = request.report.as_deref().filter(|_| !request.dry_run);
+    reported("run", to, |journal| go(request, journal))
+}
+
+fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
     let asked = &request.request;
     let Decision {
         grants,
@@ -153,7 +143,7 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         map,
         rootfs,
         sources,
-    } = decision(request, &mut clock, None)?;
+    } = decision(request, journal, None)?;
     if request.dry_run {
         let plan = plan_of(&grants, &rootfs, map, &host, None)?;
         report::plan(&plan, request.format)?;
@@ -175,7 +165,7 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     let mut written = Written::new(&containers, new);
     if first {
         written.begin()?;
-        clock.stage("write down the container");
+        journal.stage("write down the container");
     }
     let done = start(
         request,
@@ -185,9 +175,12 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         &host,
         sources,
         &store,
-        &mut clock,
+        journal,
         &mut written,
     );
+    if let Some((id, name)) = &written.made {
+        journal.container(id, name);
+    }
     let code = match &done {
         Ok(exit) => exit.how.exit_code(),
         Err(e) => e.exit_code(),
@@ -197,7 +190,7 @@ pub fn run(request: &RunRequest) -> Result<u8> {
         true => written.forget(),
         false => written.end(code),
     };
-    clock.stage("write down the end");
+    journal.stage("write down the end");
     // Why nothing ran, or the exit code of what ran, is what the caller waits for.
     if let Err(error) = ended {
         report::stderr(&format!(
@@ -206,7 +199,7 @@ pub fn run(request: &RunRequest) -> Result<u8> {
     }
     let exit = done?;
     if request.timings {
-        report::timings(&clock.stages, request.format);
+        report::timings(journal.stages(), request.format);
     }
     if let Some(error) = exit.stream_error {
         return Err(error);
@@ -227,7 +220,7 @@ fn start(
     host: &HostFacts,
     sources: Vec<OwnedFd>,
     store: &Store,
-    clock: &mut Clock,
+    journal: &mut Journal,
     written: &mut Written<'_>,
 ) -> Result<Exit> {
     let disk = match &written.held {
@@ -236,10 +229,13 @@ fn start(
         }
         _ => None,
     };
+    if disk.is_some() && journal.is_kept() {
+        journal.shown(plan_of(grants, rootfs, map.clone(), host, None)?);
+    }
     let plan = plan_of(grants, rootfs, map, host, disk)?;
-    clock.stage("plan");
+    journal.stage("plan");
     let (timings, written) = (request.timings, Some(written));
-    let exit = launch(plan, sources, timings, grants, host, clock, written)?;
+    let exit = launch(plan, sources, timings, grants, host, journal, written)?;
     record_again(store, rootfs, &exit);
     Ok(exit)
 }
@@ -252,7 +248,7 @@ pub(super) fn launch(
     timings: bool,
     grants: &Grants,
     host: &HostFacts,
-    clock: &mut Clock,
+    journal: &mut Journal,
     mut written: Option<&mut Written<'_>>,
 ) -> Result<Exit> {
     let one = SingleThread::check()?;
@@ -260,9 +256,9 @@ pub(super) fn launch(
     let cgroup = limits::make(&plan)?;
     let mut launch = sandbox::prepare(plan, sources, timings)?;
     limits::enter(&mut launch, cgroup.as_ref())?;
-    clock.stage("prepare");
+    journal.stage("prepare");
     let mut running = sandbox::spawn(launch, one).map_err(|e| why_no_cell(e, host))?;
-    clock.stage("spawn");
+    journal.stage("spawn");
     // Beside the mounts, and before the command can say anything: it waits for the release.
     if let Some(written) = &mut written {
         written.begin()?;
@@ -274,6 +270,8 @@ pub(super) fn launch(
         report::note(note);
     }
     running.release()?;
+    // Beside the mounts too.
+    journal.digest(running.plan())?;
     let exit = supervise(&mut running, &signals, cgroup.as_ref(), &mut || {
         if let Some(written) = &mut written {
             written.end_early();
@@ -283,13 +281,12 @@ pub(super) fn launch(
         written.executed = running.executed;
     }
     let exit = exit?;
-    clock.stage("run");
+    journal.stage("run");
+    journal.exit(&exit);
     if timings {
         for (step, nanoseconds) in &exit.took {
             if let Some(planned) = running.plan().steps().get(*step) {
-                clock
-                    .stages
-                    .push((planned.step.name(), Duration::from_nanos(*nanoseconds)));
+                journal.part(planned.step.name(), Duration::from_nanos(*nanoseconds));
             }
         }
     }
@@ -309,6 +306,8 @@ pub(super) struct Written<'a> {
     early: Result<()>,
     /// Whether the command ran, also where the run failed.
     executed: bool,
+    /// Id and name of what was written down.
+    made: Option<(String, String)>,
 }
 
 impl<'a> Written<'a> {
@@ -319,12 +318,15 @@ impl<'a> Written<'a> {
             held: None,
             early: Ok(()),
             executed: false,
+            made: None,
         }
     }
 
     fn begin(&mut self) -> Result<()> {
         if let Some(new) = self.new.take() {
-            self.held = Some(self.containers.create(new)?);
+            let held = self.containers.create(new)?;
+            self.made = Some((held.record().id.clone(), held.record().name.clone()));
+            self.held = Some(held);
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! `lazaret tool`: a program of this machine in a cell without an image. The stages are those of
 //! `run`, less the store.
 
-use super::run::{Clock, launch, refused};
+use super::journal::{Journal, reported};
+use super::run::{launch, refused};
 use super::{ToolRequest, limits, place};
 use crate::error::{Error, Kind, Result};
 use crate::host::InForce;
@@ -14,6 +15,7 @@ use crate::policy::{
 };
 use crate::report;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Runs a program of this machine in a cell of its own and returns its exit code.
 ///
@@ -21,48 +23,56 @@ use std::collections::BTreeMap;
 /// A refusal by policy, a program that is not there, may not be executed or is not the one that
 /// `--sha256` names, what this machine lacks; nothing is left of the run then.
 pub fn tool(request: &ToolRequest) -> Result<u8> {
-    let mut clock = Clock::start();
+    let to = request.report.as_deref().filter(|_| !request.dry_run);
+    reported("tool", to, |journal| go(request, journal))
+}
+
+fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {
     // Only real root's ids are written down in the store.
     let store = match rustix::process::geteuid().is_root() {
         true => Some(place::open_store()?),
         false => None,
     };
     let host = place::host(store.as_ref())?;
-    clock.stage("look at the machine");
+    journal.host(&host);
+    journal.stage("look at the machine");
     let cwd = machine::current_folder()?;
     let program = machine::program(&request.program, &cwd)?;
     let name = ImageName::Tool(program.real.clone());
-    clock.stage("find the program");
+    journal.stage("find the program");
     let InForce { policy, notes } = crate::host::policy(request.profile.as_deref())?;
+    let policy = Rc::new(policy);
+    journal.policy(&policy, request.profile.as_deref(), &notes);
     for note in &notes {
         report::note(note);
     }
-    clock.stage("read the policy");
+    journal.stage("read the policy");
     let asked = asked(request, &policy, &host, name, program, cwd)?;
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, &place::store_path()?)?;
     let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, &asked);
-    clock.stage("open the sources");
+    journal.stage("open the sources");
     let grants = match decide(&policy, &asked, &no_image(&policy, &asked.image), &host)? {
         Verdict::Allow(grants) => *grants,
         Verdict::Deny(reasons) => return Err(refused(reasons)),
     };
+    journal.grants(&grants);
     let map = match asked.keep_id {
         true => place::keeping_map_of(&host).unwrap_or_else(|| place::map_of(&host)),
         false => place::map_of(&host),
     };
-    clock.stage("decide");
+    journal.stage("decide");
     let plan = plan_of(&grants, map, &host)?;
     if request.dry_run {
         report::plan(&plan, request.format)?;
         return Ok(0);
     }
-    clock.stage("plan");
+    journal.stage("plan");
     let timings = request.timings;
     // There is no record of it.
-    let exit = launch(plan, sources, timings, &grants, &host, &mut clock, None)?;
+    let exit = launch(plan, sources, timings, &grants, &host, journal, None)?;
     if request.timings {
-        report::timings(clock.stages(), request.format);
+        report::timings(journal.stages(), request.format);
     }
     match exit.stream_error {
         Some(error) => Err(error),

@@ -40,7 +40,12 @@ impl Policy {
             text.push('\n');
             let rules = &level.rules;
             for rule in &rules.trust {
-                put(&mut text, "trust", &rule.head, &[rule.accept.word().to_owned()]);
+                put(
+                    &mut text,
+                    "trust",
+                    &rule.head,
+                    &[rule.accept.word().to_owned()],
+                );
             }
             for rule in &rules.require {
                 put(&mut text, "require", &rule.head, &required(rule));

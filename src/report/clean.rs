@@ -69,6 +69,20 @@ pub fn json_pretty(value: &Value) -> String {
     escape(&out)
 }
 
+/// As [`json_pretty`], of a typed value, whose members stay in the order of its type.
+///
+/// # Errors
+/// What the type's own serialization says.
+pub fn json_pretty_of(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let mut bytes = Vec::with_capacity(16 << 10);
+    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut bytes, indent,
+    ))?;
+    // serde_json writes UTF-8 and nothing else.
+    Ok(escape(&String::from_utf8_lossy(&bytes)))
+}
+
 /// Unsafe characters of a JSON text stand only inside its strings, except for line feeds, which
 /// serde_json never leaves raw inside one.
 fn escape(json: &str) -> String {

@@ -9,10 +9,13 @@
 
 mod clean;
 mod columns;
+mod destination;
 mod error;
+mod grants;
 mod out;
 mod plan;
 mod progress;
+mod run;
 mod table;
 mod template;
 mod timings;
@@ -21,10 +24,12 @@ mod wrap;
 
 pub use clean::{clean, clean_lines, json, json_pretty};
 pub use columns::{Column, Layout, Rows};
+pub use destination::Destination;
 pub use error::{error, note, warning};
 pub use out::{Screen, stderr, stdout};
-pub use plan::plan;
+pub use plan::{plan, plan_digest};
 pub use progress::Progress;
+pub use run::{Container, Image, Known, Layer, PolicyInForce, Report, Took};
 pub use table::table;
 pub use template::Template;
 pub use timings::timings;

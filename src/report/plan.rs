@@ -5,6 +5,7 @@ use super::clean::{clean, json_pretty};
 use super::out::{Screen, stdout};
 use super::wrap::wrap;
 use crate::error::{Error, Kind, Result};
+use crate::image::Digest;
 use crate::plan::{Actor, Plan};
 use std::fmt::Write as _;
 
@@ -21,12 +22,22 @@ pub fn plan(plan: &Plan, format: Format) -> Result<()> {
             let width = Screen::stdout().columns.unwrap_or(NARROW).min(100);
             stdout(&as_text(plan, width))
         }
-        Format::Json => {
-            let value = serde_json::to_value(plan)
-                .map_err(|e| Error::new(Kind::Unsupported, format!("plan as JSON: {e}")))?;
-            stdout(&(json_pretty(&value) + "\n"))
-        }
+        Format::Json => stdout(&as_json(plan)?),
     }
+}
+
+/// sha256 of what [`plan`] prints as JSON.
+///
+/// # Errors
+/// `Unsupported`: a value that JSON has no word for.
+pub fn plan_digest(plan: &Plan) -> Result<Digest> {
+    Ok(Digest::of(as_json(plan)?.as_bytes()))
+}
+
+fn as_json(plan: &Plan) -> Result<String> {
+    let value = serde_json::to_value(plan)
+        .map_err(|e| Error::new(Kind::Unsupported, format!("plan as JSON: {e}")))?;
+    Ok(json_pretty(&value) + "\n")
 }
 
 fn as_text(plan: &Plan, width: usize) -> String {

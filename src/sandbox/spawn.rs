@@ -6,9 +6,9 @@ use super::wire::{Fault, Received, Record, receive, send};
 use super::{binds, init, payload};
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step, Upper};
-use crate::sys::{self, Cloned, Namespaces, SingleThread};
+use crate::sys::{self, Cloned, Namespaces, SingleThread, Usage};
 use rustix::buffer::spare_capacity;
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command};
 
@@ -325,11 +325,12 @@ impl Running {
     }
 
     /// Waits for pid 1's end, which is the end of every process of the cell (pid_namespaces(7)).
-    pub fn reap(&self) -> Result<()> {
-        let wait = || rustix::process::waitid(WaitId::PidFd(self.init_fd()), WaitIdOptions::EXITED);
-        rustix::io::retry_on_intr(wait)
-            .map(drop)
-            .or_call(|| "waitid pid 1")
+    /// What pid 1 has waited for is in what it used. Not counted are processes that are killed with
+    /// it, which the kernel waits for without counting, and children of a process that ignores
+    /// SIGCHLD (getrusage(2)).
+    pub fn reap(&self) -> Result<Usage> {
+        let wait = || sys::wait_with_usage(self.init_fd());
+        rustix::io::retry_on_intr(wait).or_call(|| "waitid pid 1")
     }
 
     fn init_fd(&self) -> BorrowedFd<'_> {

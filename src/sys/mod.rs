@@ -17,4 +17,7 @@ pub use call::{
     signal_pidfd,
 };
 pub use probe::landlock_abi;
-pub use process::{Cloned, ExecArgs, Namespaces, SingleThread, clone3, execve, exit_now, fork};
+pub use process::{
+    Cloned, ExecArgs, Namespaces, SingleThread, Usage, clone3, execve, exit_now, fork,
+    wait_with_usage,
+};

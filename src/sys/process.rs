@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use rustix::process::Pid;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Proof that this process has one thread. A clone of a process with several threads copies locks
 /// that nobody will release.
@@ -193,4 +194,48 @@ pub(super) fn errno() -> rustix::io::Errno {
         .raw_os_error()
         .unwrap_or(libc::EIO);
     rustix::io::Errno::from_raw_os_error(raw)
+}
+
+/// What a process has used, and those that it had waited for (getrusage(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Processor time outside the kernel.
+    pub user: Duration,
+    /// Processor time in the kernel.
+    pub system: Duration,
+    /// Bytes that the largest single process had in memory at once.
+    pub largest: u64,
+}
+
+/// waitid(2) of a pidfd's process with WEXITED, and what it has used: the fifth argument of the
+/// call, which the C library does not pass on.
+pub fn wait_with_usage(pidfd: BorrowedFd<'_>) -> rustix::io::Result<Usage> {
+    // SAFETY: a rusage is plain numbers, for which zero is a value.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: a null siginfo is allowed and asks for none; `used` is a valid rusage.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD,
+            pidfd.as_raw_fd(),
+            std::ptr::null_mut::<libc::siginfo_t>(),
+            libc::WEXITED,
+            &raw mut used,
+        )
+    };
+    if answer == -1 {
+        return Err(errno());
+    }
+    let time = |t: libc::timeval| {
+        let seconds = Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or_default());
+        seconds + Duration::from_micros(u64::try_from(t.tv_usec).unwrap_or_default())
+    };
+    Ok(Usage {
+        user: time(used.ru_utime),
+        system: time(used.ru_stime),
+        // The kernel counts in kilobytes.
+        largest: u64::try_from(used.ru_maxrss)
+            .unwrap_or_default()
+            .saturating_mul(1024),
+    })
 }

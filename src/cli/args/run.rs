@@ -107,6 +107,9 @@ pub struct RunArgs {
     /// Print how long each stage took
     #[arg(long)]
     pub timings: bool,
+    /// Write a report of the run, as JSON; - is standard output
+    #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
+    pub report: Option<PathBuf>,
     /// How plan, timings and errors are printed
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     pub format: Option<FormatArg>,
@@ -204,6 +207,9 @@ pub struct ToolArgs {
     /// Print how long each stage took
     #[arg(long)]
     pub timings: bool,
+    /// Write a report of the run, as JSON; - is standard output
+    #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
+    pub report: Option<PathBuf>,
     /// How plan, timings and errors are printed
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     pub format: Option<FormatArg>,

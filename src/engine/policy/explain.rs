@@ -2,7 +2,8 @@
 
 use super::width;
 use crate::engine::RunRequest;
-use crate::engine::run::{self, Clock};
+use crate::engine::journal::Journal;
+use crate::engine::run;
 use crate::error::Result;
 use crate::policy::{Answered, Ear, Granted, Grants, Heard, Origin, Reason, Said, TRUST};
 use crate::report::{self, Format, clean, wrap};
@@ -15,7 +16,7 @@ use std::fmt::Write as _;
 /// As `run`, up to the decision; `Io`: standard output.
 pub fn explain(request: &RunRequest) -> Result<u8> {
     let ear = Ear::default();
-    let decided = run::decision(request, &mut Clock::start(), Some(&ear));
+    let decided = run::decision(request, &mut Journal::start(), Some(&ear));
     let (grants, reasons) = match decided {
         Ok(decision) => (Some(decision.grants), Vec::new()),
         // Any other error is no answer of the policy.
