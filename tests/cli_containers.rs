@@ -270,3 +270,106 @@ fn many_at_once() {
         .prints("n0\nn1\nn2\n");
     home.clean();
 }
+
+#[test]
+fn labels_are_the_images_and_what_was_asked() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox()
+        .set(
+            "Labels",
+            serde_json::json!({"from": "image", "both": "image"}),
+        )
+        .layout(&home, "img");
+    let flags = [
+        "-l",
+        "both=flag",
+        "--label",
+        "bare",
+        "--label=x=a=b",
+        "-l",
+        "both=last",
+    ];
+    let line = [&["run", "--name", "one"], &flags[..], &[&image, "true"]].concat();
+    run(&home, &line).ok();
+    run(&home, &["run", "--name", "other", "--init", &image, "true"]).ok();
+    run(
+        &home,
+        &["inspect", "--format", "{{json .Config.Labels}}", "one"],
+    )
+    .ok()
+    .prints("{\"bare\":\"\",\"both\":\"last\",\"from\":\"image\",\"x\":\"a=b\"}\n");
+    let found = |filters: &[&str]| {
+        let filters = filters.iter().flat_map(|filter| ["-f", filter]);
+        let line: Vec<&str> = ["ps", "-a", "--format", "{{.Names}}"]
+            .into_iter()
+            .chain(filters)
+            .collect();
+        run(&home, &line).ok().out()
+    };
+    assert_eq!(found(&["label=both=last"]), "one\n");
+    assert_eq!(found(&["label=bare"]), "one\n");
+    assert_eq!(found(&["label=from=image"]).lines().count(), 2);
+    assert_eq!(found(&["label=from=image", "label=x=a=b"]), "one\n");
+    assert_eq!(found(&["label=both=other"]), "");
+    run(
+        &home,
+        &["ps", "-a", "-f", "label=bare", "--format", "{{.Labels}}"],
+    )
+    .ok()
+    .prints("bare=,both=last,from=image,x=a=b\n");
+    run(&home, &["run", "-l", "=x", &image, "true"])
+        .exits(125)
+        .complains("has no key");
+}
+
+#[test]
+fn the_id_is_written_where_it_was_asked_for() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let id = home.path("id");
+    run(
+        &home,
+        &[
+            "run",
+            "--cidfile",
+            "id",
+            "--name",
+            "one",
+            &image,
+            "exit",
+            "3",
+        ],
+    )
+    .exits(3);
+    let written = std::fs::read_to_string(&id).unwrap();
+    run(&home, &["inspect", "--format", "{{.Id}}", "one"])
+        .ok()
+        .prints(&format!("{written}\n"));
+    // What is there is another container's, be it a link to nowhere.
+    run(&home, &["run", "--rm", "--cidfile", "id", &image, "true"])
+        .exits(125)
+        .complains("--cidfile \"id\" is there already");
+    assert_eq!(std::fs::read_to_string(&id).unwrap(), written);
+    std::os::unix::fs::symlink("nowhere", home.path("link")).unwrap();
+    run(&home, &["run", "--rm", "--cidfile", "link", &image, "true"]).exits(125);
+    // Without a container there is no file.
+    std::fs::remove_file(&id).unwrap();
+    for line in [
+        &["run", "--cidfile", "id", "--name", "one", &image, "true"][..],
+        &["run", "--cidfile", "id", &image, "nowhere"],
+        &["run", "--cidfile", "id", "--dry-run", &image, "true"],
+        &["run", "--cidfile", "id", "-v", "/etc:/x", &image, "true"],
+    ] {
+        run(&home, line);
+        assert!(!id.exists() && !home.path("nowhere").exists(), "{line:?}");
+    }
+    run(
+        &home,
+        &["run", "--rm", "--cidfile", "none/id", &image, "true"],
+    )
+    .exits(125)
+    .complains("no such file or directory");
+    home.clean();
+}

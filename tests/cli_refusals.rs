@@ -13,15 +13,15 @@ fn run(home: &Home, line: &[&str]) -> Ran {
 /// wants one.
 const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attach=stdout \
     --blkio-weight=100 --blkio-weight-device=/dev/sda:1 \
-    --cgroup-parent=/x --cgroupns=host --cidfile=id --cpu-count=1 --cpu-percent=1 --cpu-period=1 \
+    --cgroup-parent=/x --cgroupns=host --cpu-count=1 --cpu-percent=1 --cpu-period=1 \
     --cpu-quota=1 --cpu-rt-period=1 --cpu-rt-runtime=1 -c=1 --cpu-shares=1 \
     --cpuset-cpus=0 --cpuset-mems=0 -d --detach --detach-keys=a \
     --device-cgroup-rule=c --device-read-bps=a:1 --device-read-iops=a:1 --device-write-bps=a:1 \
     --device-write-iops=a:1 --disable-content-trust --dns=1.1.1.1 --dns-option=x --dns-search=x \
     --domainname=x --expose=80 --gpus=all --group-add=audio --health-cmd=x --health-interval=1s \
     --health-retries=1 --health-start-interval=1s --health-start-period=1s --health-timeout=1s \
-    --init --io-maxbandwidth=1 --io-maxiops=1 --ip=1.2.3.4 --ip6=::1 --ipc=host --isolation=x \
-    --kernel-memory=1g -l=a=b --label=a=b --label-file=x --link=x --link-local-ip=1.2.3.4 \
+    --io-maxbandwidth=1 --io-maxiops=1 --ip=1.2.3.4 --ip6=::1 --ipc=host --isolation=x \
+    --kernel-memory=1g --label-file=x --link=x --link-local-ip=1.2.3.4 \
     --log-driver=none --log-opt=a=b --mac-address=x --memory-reservation=1g \
     --memory-swappiness=1 --net-alias=x --network-alias=x \
     --no-healthcheck --oom-kill-disable --oom-score-adj=1 --pid=host\

@@ -108,6 +108,12 @@ fn container_filter(filter: &str) -> Result<ContainerFilter> {
         "status" if ["created", "running", "exited", "dead"].contains(&value) => {
             ContainerFilter::Status(value.to_owned())
         }
+        "label" => match value.split_once('=') {
+            Some((label, value)) => {
+                ContainerFilter::Label(label.to_owned(), Some(value.to_owned()))
+            }
+            None => ContainerFilter::Label(value.to_owned(), None),
+        },
         "status" => {
             return Err(Error::new(
                 Kind::Usage,
@@ -121,7 +127,7 @@ fn container_filter(filter: &str) -> Result<ContainerFilter> {
                 format!("--filter {filter:?} is not an exit code"),
             )
         })?),
-        _ => return Err(unknown(filter, "id name status ancestor exited")),
+        _ => return Err(unknown(filter, "id name status ancestor exited label")),
     })
 }
 

@@ -76,6 +76,12 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             .as_deref()
             .map(values::container_name)
             .transpose()?,
+        labels: args
+            .label
+            .iter()
+            .map(|text| values::label(text))
+            .collect::<Result<_>>()?,
+        cidfile: args.cidfile,
         profile: args.profile,
         pull,
         quiet: args.quiet,

@@ -8,6 +8,15 @@ fn usage(what: String) -> Error {
     Error::new(Kind::Usage, what)
 }
 
+/// `--label KEY[=VALUE]`.
+pub fn label(text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    match key.is_empty() {
+        true => Err(usage(format!("--label {text:?} has no key")).hint("write KEY=VALUE, or KEY")),
+        false => Ok((key.to_owned(), value.to_owned())),
+    }
+}
+
 /// `--timeout` and `--cpu-time`: Go's durations (`1m30s`, `500ms`, `1.5h`), and a bare number of seconds as docker's
 /// `--stop-timeout` has it.
 pub fn duration(flag: &str, text: &str) -> Result<Duration> {

@@ -12,6 +12,7 @@ use crate::policy::SubIds;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -76,6 +77,9 @@ pub struct Record {
     pub ephemeral: bool,
     /// Who owns the folder's files.
     pub owners: Owners,
+    /// The image's labels and those that it was given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// How it ended; `None` while it runs, and for ever if the supervisor was killed.
     pub end: Option<End>,
 }
@@ -111,6 +115,8 @@ pub struct New {
     pub ephemeral: bool,
     /// Who owns the folder's files.
     pub owners: Owners,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A container's state, from its lock and its record.
@@ -174,6 +180,7 @@ impl Containers {
             pid: rustix::process::getpid().as_raw_pid(),
             ephemeral: new.ephemeral,
             owners: new.owners,
+            labels: new.labels,
             end: None,
         };
         let (mut file, name) = loop {
@@ -549,6 +556,7 @@ mod tests {
             argv: vec!["sh".to_owned(), "-c".to_owned(), "\u{1b}".to_owned()],
             ephemeral,
             owners: Owners::Caller,
+            labels: BTreeMap::new(),
         }
     }
 

@@ -173,7 +173,7 @@ fn of_container(container: &Container) -> Value {
         },
         "Image": record.image_id.to_string(),
         "Name": format!("/{}", record.name),
-        "Config": { "Image": record.image, "Cmd": record.argv },
+        "Config": { "Image": record.image, "Cmd": record.argv, "Labels": record.labels },
         "HostConfig": { "AutoRemove": record.ephemeral, "NetworkMode": "none", "Privileged": false },
         "Mounts": [],
         "Manifest": record.manifest.to_string(),

@@ -1,5 +1,6 @@
 //! One file per verb, each composing the rooms below in the order in which a reader expects them.
 
+mod cidfile;
 pub mod df;
 pub mod doctor;
 pub mod find;

@@ -82,6 +82,10 @@ fn pick(request: &PsRequest, all: Vec<Container>) -> Vec<Container> {
 /// As with docker, filters of one kind are alternatives, and each kind must hold.
 fn kinds_hold(filters: &[ContainerFilter], container: &Container) -> bool {
     filters.iter().all(|filter| {
+        // Of labels, as with docker, each must be there.
+        if matches!(filter, ContainerFilter::Label(..)) {
+            return holds(filter, container);
+        }
         let kind = std::mem::discriminant(filter);
         let mut same = filters
             .iter()
@@ -96,6 +100,10 @@ fn holds(filter: &ContainerFilter, container: &Container) -> bool {
         ContainerFilter::Id(id) => record.id.starts_with(id.as_str()),
         ContainerFilter::Name(name) => record.name.contains(name.as_str()),
         ContainerFilter::Status(status) => state(container) == status,
+        ContainerFilter::Label(key, value) => match (record.labels.get(key), value) {
+            (Some(has), Some(wanted)) => has == wanted,
+            (has, _) => has.is_some(),
+        },
         ContainerFilter::Exited(code) => {
             matches!(container.state, State::Exited(end) if end.code == *code)
         }
@@ -142,6 +150,11 @@ fn row(container: &Container, no_trunc: bool, now: Timestamp) -> Vec<String> {
         }
         State::Killed => "Dead".to_owned(),
     };
+    let labels = record
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"));
+    let labels: Vec<String> = labels.collect();
     vec![
         record.id.chars().take(id_length).collect(),
         image,
@@ -152,7 +165,7 @@ fn row(container: &Container, no_trunc: bool, now: Timestamp) -> Vec<String> {
         record.name.clone(),
         created.to_string(),
         state(container).to_owned(),
-        String::new(),
+        labels.join(","),
         String::new(),
         "none".to_owned(),
         "0".to_owned(),

@@ -3,6 +3,7 @@
 use crate::image::{Digest, ImageName, Reference};
 use crate::policy;
 use crate::report::{Format, Layout, Template};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub struct RunRequest {
     pub platform: Option<crate::image::Platform>,
     /// `--name`; docker's grammar is checked.
     pub name: Option<String>,
+    /// `--label`: written down of the container.
+    pub labels: BTreeMap<String, String>,
+    /// `--cidfile`: where the container's id is written.
+    pub cidfile: Option<PathBuf>,
     /// `--dry-run`: print the plan and stop.
     pub dry_run: bool,
     /// `--timings`: print how long each stage took.
@@ -197,6 +202,8 @@ pub enum ContainerFilter {
     Ancestor(String),
     /// Ended with this code.
     Exited(u8),
+    /// A label, with this value if one is given.
+    Label(String, Option<String>),
 }
 
 /// `rm`.

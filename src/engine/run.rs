@@ -1,5 +1,6 @@
 //! `lazaret run`: the way through, stage by stage (DESIGN.md).
 
+use super::cidfile::CidFile;
 use super::journal::{Journal, reported};
 use super::{RunRequest, limits, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
@@ -18,6 +19,7 @@ use crate::store::unpack::Limits;
 use crate::store::{LayerState, RootFs, Store};
 use crate::sys::SingleThread;
 use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -159,10 +161,12 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
         argv: grants.argv.value.clone(),
         ephemeral: grants.ephemeral.value,
         owners: owners(&map),
+        labels: labels(&image.config.labels, &request.labels),
     };
+    let cidfile = request.cidfile.as_deref().map(CidFile::make).transpose()?;
     // A name may be taken, and what is to be kept needs its folder: nothing is launched before.
     let first = new.name.is_some() || !new.ephemeral;
-    let mut written = Written::new(&containers, new);
+    let mut written = Written::new(&containers, new, cidfile);
     if first {
         written.begin()?;
         journal.stage("write down the container");
@@ -308,10 +312,11 @@ pub(super) struct Written<'a> {
     executed: bool,
     /// Id and name of what was written down.
     made: Option<(String, String)>,
+    cidfile: Option<CidFile>,
 }
 
 impl<'a> Written<'a> {
-    fn new(containers: &'a Containers, new: New) -> Self {
+    fn new(containers: &'a Containers, new: New, cidfile: Option<CidFile>) -> Self {
         Self {
             containers,
             new: Some(new),
@@ -319,12 +324,16 @@ impl<'a> Written<'a> {
             early: Ok(()),
             executed: false,
             made: None,
+            cidfile,
         }
     }
 
     fn begin(&mut self) -> Result<()> {
         if let Some(new) = self.new.take() {
             let held = self.containers.create(new)?;
+            if let Some(cidfile) = &mut self.cidfile {
+                cidfile.write(&held.record().id)?;
+            }
             self.made = Some((held.record().id.clone(), held.record().name.clone()));
             self.held = Some(held);
         }
@@ -340,6 +349,9 @@ impl<'a> Written<'a> {
     }
 
     fn end(self, code: u8) -> Result<()> {
+        if let Some(cidfile) = self.cidfile {
+            cidfile.keep();
+        }
         match self.held {
             Some(held) => held.end(self.containers, code),
             None => self.early,
@@ -468,6 +480,16 @@ fn check_terminal(request: &RunRequest) -> Result<()> {
             .hint("use -i without -t for a pipe"));
     }
     Ok(())
+}
+
+/// The image's labels and, over them, those of the command line.
+fn labels(
+    of_image: &BTreeMap<String, String>,
+    asked: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut labels = of_image.clone();
+    labels.extend(asked.clone());
+    labels
 }
 
 fn owners(map: &IdMap) -> Owners {

@@ -120,7 +120,6 @@ impl Serialize for Given<'_> {
         for (what, limit) in [
             ("memory", memory),
             ("swap", swap),
-            ("millicpus", cpus),
             ("output", output),
             ("disk", disk),
         ] {
@@ -131,6 +130,14 @@ impl Serialize for Given<'_> {
                     origin,
                 })?;
             }
+        }
+        if let Some(Granted { value, origin }) = cpus {
+            // Millicpus need no more than three digits.
+            put!(
+                "cpus",
+                &(f64::from(u32::try_from(*value).unwrap_or(u32::MAX)) / 1000.0),
+                origin
+            );
         }
         if let Some(Granted { value, origin }) = cpu_time {
             put!("cpu_time_seconds", &value.as_secs_f64(), origin);

@@ -72,6 +72,15 @@ pub struct RunArgs {
     /// Name the container
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Label the container
+    #[arg(short, long, value_name = "KEY[=VALUE]", allow_hyphen_values = true)]
+    pub label: Vec<String>,
+    /// Write the container's id to a new file
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<PathBuf>,
+    /// Have an init as pid 1, as is always so
+    #[arg(long)]
+    pub init: bool,
     /// Network: lo alone, or this machine's
     #[arg(long, alias = "net", value_name = "none|host")]
     pub network: Option<String>,
