@@ -27,7 +27,7 @@ const NOT_BUILT: &str = "--add-host=a:1.2.3.4 --annotation=a=b -a=stdout --attac
     --no-healthcheck --oom-kill-disable --oom-score-adj=1 --pid=host\
     --privileged -p=80:80 --publish=80:80 -P --publish-all \
     --restart=always --runtime=runc --shm-size=1g \
-    --sig-proxy=false --stop-signal=TERM --stop-timeout=1 --storage-opt=size=1g --sysctl=a=b \
+    --sig-proxy=false --storage-opt=size=1g --sysctl=a=b \
     --use-api-socket --uts=host \
     --volume-driver=x --volumes-from=x";
 

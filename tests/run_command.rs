@@ -435,3 +435,82 @@ fn an_opaque_root_hides_all_that_is_below() {
     }
     home.clean();
 }
+
+#[test]
+fn sigterm_becomes_what_the_image_or_the_flag_says() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let quit = Image::toolbox()
+        .set("StopSignal", json!("SIGQUIT"))
+        .layout(&home, "quit");
+    let odd = Image::toolbox()
+        .set("StopSignal", json!("SIGNOTHING"))
+        .layout(&home, "odd");
+    let term = rustix::process::Signal::TERM;
+    for (image, flags, got) in [
+        (&quit, &[][..], "got 3\n"),
+        (&quit, &["--stop-signal", "usr1"], "got 10\n"),
+        (&odd, &[], "got 15\n"),
+    ] {
+        let line = [&["run", "--rm"], flags, &[image, "toolbox", "signals"]].concat();
+        let running = home.lazaret(line).spawn();
+        running.until_out("ready\n");
+        running.signal(term);
+        running.until_out(got);
+        if got != "got 15\n" {
+            // It would end of SIGTERM, and that never came.
+            running.signal(rustix::process::Signal::HUP);
+            running.until_out("got 1\n");
+            running.signal(rustix::process::Signal::KILL);
+        }
+        let ran = running
+            .wait()
+            .does_not_say(if got == "got 15\n" { "got 3" } else { "got 15" });
+        assert_eq!(
+            ran.err().contains("StopSignal \"SIGNOTHING\" is no signal"),
+            image == &odd,
+            "{ran}"
+        );
+    }
+    home.clean();
+}
+
+#[test]
+fn who_does_not_stop_is_killed_after_the_stop_timeout() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox()
+        .set("StopSignal", json!("SIGUSR1"))
+        .layout(&home, "img");
+    let line = [
+        "run",
+        "--rm",
+        "--stop-timeout",
+        "1",
+        &image,
+        "toolbox",
+        "signals",
+    ];
+    let running = home.lazaret(line).spawn();
+    running.until_out("ready\n");
+    let start = Instant::now();
+    running.signal(rustix::process::Signal::TERM);
+    running.until_out("got 10\n");
+    running.wait().exits(137);
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(20),
+        "{took:?}"
+    );
+    for (flag, value) in [
+        ("--stop-signal", "NOTHING"),
+        ("--stop-timeout", "-2"),
+        ("--stop-timeout", "x"),
+    ] {
+        home.lazaret(["run", flag, value, &image])
+            .run()
+            .exits(125)
+            .complains(flag);
+    }
+    home.clean();
+}

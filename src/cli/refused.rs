@@ -118,8 +118,6 @@ pub const RUN: &[Flag] = &[
     ("runtime", None, Never("lazaret is the runtime")),
     ("shm-size", None, Later(LIMITS)),
     ("sig-proxy", None, Always("signals are forwarded")),
-    ("stop-signal", None, Later("")),
-    ("stop-timeout", None, Later("")),
     ("storage-opt", None, Later(LIMITS)),
     ("sysctl", None, Later("/proc/sys is read-only inside")),
     (

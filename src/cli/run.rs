@@ -66,6 +66,15 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             tool: None,
             tty: args.tty,
             interactive: args.interactive,
+            stop_signal: args
+                .stop_signal
+                .as_deref()
+                .map(values::signal)
+                .transpose()?,
+            stop_timeout: match args.stop_timeout.as_deref() {
+                Some(text) => values::stop_timeout(text)?,
+                None => None,
+            },
             verify: args.verify.map(|mode| match mode {
                 VerifyArg::Stat => VerifyMode::Stat,
                 VerifyArg::Full => VerifyMode::Full,

@@ -17,6 +17,26 @@ pub fn label(text: &str) -> Result<(String, String)> {
     }
 }
 
+/// `--stop-signal`: a name or a number.
+pub fn signal(text: &str) -> Result<i32> {
+    crate::policy::signal(text).ok_or_else(|| {
+        usage(format!("--stop-signal {text:?} is no signal"))
+            .hint("write SIGINT, INT, 2 or SIGRTMIN+3")
+    })
+}
+
+/// `--stop-timeout`: whole seconds; -1 is without end.
+pub fn stop_timeout(text: &str) -> Result<Option<Duration>> {
+    match text.parse::<u32>() {
+        _ if text == "-1" => Ok(None),
+        Ok(seconds) if !text.starts_with('+') => Ok(Some(Duration::from_secs(seconds.into()))),
+        _ => Err(
+            usage(format!("--stop-timeout {text:?} is no number of seconds"))
+                .hint("write 10, or -1 for no limit"),
+        ),
+    }
+}
+
 /// `--timeout` and `--cpu-time`: Go's durations (`1m30s`, `500ms`, `1.5h`), and a bare number of seconds as docker's
 /// `--stop-timeout` has it.
 pub fn duration(flag: &str, text: &str) -> Result<Duration> {

@@ -99,6 +99,17 @@ enum Wake {
     Stream(usize),
 }
 
+/// What SIGTERM does (`Step::StopBy`).
+#[derive(Debug, Clone, Copy, Default)]
+struct Stop {
+    /// What the command gets instead.
+    signal: Option<i32>,
+    /// How long after that it is killed.
+    kill_after: Option<Duration>,
+    /// When, once that is known.
+    kill_at: Option<Instant>,
+}
+
 struct Loop<'a> {
     running: &'a mut Running,
     beside: &'a mut dyn FnMut(),
@@ -115,6 +126,7 @@ struct Loop<'a> {
     /// How many bytes the command may say, and how many of them are left.
     output: Option<u64>,
     output_left: u64,
+    stop: Stop,
     /// A signal asked for the end of the cell.
     end_wanted: bool,
     /// The layers are as recorded.
@@ -136,7 +148,15 @@ pub fn supervise(
     beside: &mut dyn FnMut(),
 ) -> Result<Exit> {
     let (mut stdio, mut timeout, mut output) = (Stdio::Output, None, None);
+    let mut stop = Stop::default();
     for planned in running.plan().steps() {
+        if let Step::StopBy { signal, kill_after } = planned.step {
+            stop = Stop {
+                signal: Some(signal),
+                kill_after,
+                kill_at: None,
+            };
+        }
         if let Step::Supervise {
             stdio: s,
             timeout: t,
@@ -167,6 +187,7 @@ pub fn supervise(
         watcher,
         output,
         output_left: output.unwrap_or(u64::MAX),
+        stop,
         end_wanted: false,
         go: false,
         failure: None,
@@ -308,6 +329,11 @@ impl Loop<'_> {
             if let Some(crossed) = self.watcher.look(self.running)? {
                 self.kill_for(crossed)?;
             }
+            // Of the command alone: pid 1 tells how it ended.
+            if self.stop.kill_at.is_some_and(|at| Instant::now() >= at) {
+                self.stop = Stop::default();
+                self.running.signal(libc::SIGKILL)?;
+            }
             // Streams first, so that nothing said before the end is lost behind it.
             for wake in &woken {
                 if let Wake::Stream(stream) = *wake {
@@ -353,7 +379,8 @@ impl Loop<'_> {
             .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
             .collect();
         let deadline = deadline.filter(|_| self.killed.is_none());
-        let left = left_until(deadline.into_iter().chain(self.watcher.due()).min());
+        let due = deadline.into_iter().chain(self.watcher.due());
+        let left = left_until(due.chain(self.stop.kill_at).min());
         match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e).or_call(|| "poll"),
@@ -526,6 +553,12 @@ impl Loop<'_> {
                         ));
                         self.running.kill()?;
                     }
+                }
+                libc::SIGTERM => {
+                    if let Some(after) = self.stop.kill_after {
+                        self.stop.kill_at.get_or_insert(Instant::now() + after);
+                    }
+                    self.running.signal(self.stop.signal.unwrap_or(number))?;
                 }
                 _ => self.running.signal(number)?,
             }

@@ -444,6 +444,15 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         execute,
         named.as_ref().unwrap_or(&grants.argv.origin),
     );
+    let (signal, kill_after) = (&grants.stop_signal, &grants.stop_timeout);
+    let flag = signal.as_ref().map(|s| &s.origin);
+    if let Some(origin) = flag.or(kill_after.as_ref().map(|k| &k.origin)) {
+        let stop = Step::StopBy {
+            signal: signal.as_ref().map_or(libc::SIGTERM, |s| s.value),
+            kill_after: kill_after.as_ref().map(|k| k.value),
+        };
+        add(Supervisor, stop, origin);
+    }
     let timeout = grants.timeout.as_ref().map(|t| t.value);
     let supervise_origin = grants
         .timeout

@@ -231,6 +231,11 @@ pub enum Step {
         argv: Vec<String>,
         env: Vec<Variable>,
     },
+    /// Pass SIGTERM on as `signal`, and kill the command that long afterwards.
+    StopBy {
+        signal: i32,
+        kill_after: Option<Duration>,
+    },
     /// Relay the standard streams and forward signals until pid 1 ends.
     Supervise {
         stdio: Stdio,
@@ -324,6 +329,7 @@ impl Step {
             Self::WaitForGo => "    wait for go",
             Self::Seccomp(_) => "    seccomp",
             Self::Execute { .. } => "    execute",
+            Self::StopBy { .. } => "  how to stop",
             Self::Supervise { .. } => "  supervise",
         }
     }
@@ -554,6 +560,13 @@ impl fmt::Display for Step {
                 ..
             } => write!(f, "execute {path:?} as {argv:?} with these variables"),
             Self::Execute { argv, .. } => write!(f, "execute {argv:?} with these variables"),
+            Self::StopBy { signal, kill_after } => {
+                write!(f, "pass SIGTERM on as signal {signal}")?;
+                match kill_after {
+                    Some(time) => write!(f, ", and kill the command {time:?} later"),
+                    None => Ok(()),
+                }
+            }
             Self::Supervise {
                 timeout: Some(limit),
                 ..

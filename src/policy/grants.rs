@@ -246,6 +246,10 @@ pub struct Grants {
     pub tty: bool,
     /// Standard input is relayed.
     pub interactive: bool,
+    /// What SIGTERM becomes on its way to the command; `None`: it stays what it is.
+    pub stop_signal: Option<Granted<i32>>,
+    /// How long after a SIGTERM the command is killed; `None`: never.
+    pub stop_timeout: Option<Granted<Duration>>,
     /// What is weaker than it could be.
     pub downgrades: Vec<Downgrade>,
     /// What else a person should know before the command runs, a line each.

@@ -26,6 +26,7 @@ pub mod property;
 mod request;
 mod require;
 mod shipped;
+mod stop;
 mod subject;
 mod table;
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub use grants::{
 };
 pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, ResourcesAsk, TmpfsAsk, ToolAsk};
 pub use shipped::profile_text;
+pub use stop::signal;
 pub use table::{Case, Outcome, Table};
 pub use tool::{CWD, PROGRAM, ROOT, TOOL_HOME, trusted, wanted_etc};
 pub use tree::{FactsWanted, Found, FoundPath, TreeFacts};

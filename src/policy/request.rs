@@ -53,6 +53,10 @@ pub struct Request {
     pub tty: bool,
     /// `-i`.
     pub interactive: bool,
+    /// `--stop-signal`: what SIGTERM becomes on its way in.
+    pub stop_signal: Option<i32>,
+    /// `--stop-timeout`: how long after that the command is killed.
+    pub stop_timeout: Option<Duration>,
     /// `--verify stat|full`: asks for a stricter check than the policy's.
     pub verify: Option<super::VerifyMode>,
 }
@@ -84,6 +88,8 @@ impl Request {
             tool: None,
             tty: false,
             interactive: false,
+            stop_signal: None,
+            stop_timeout: None,
             verify: None,
         }
     }

@@ -46,6 +46,8 @@ impl Serialize for Given<'_> {
             // How streams are connected gives nothing.
             tty: _,
             interactive: _,
+            stop_signal,
+            stop_timeout,
             // Beside the grants.
             downgrades: _,
             notes: _,
@@ -141,6 +143,13 @@ impl Serialize for Given<'_> {
         }
         if let Some(Granted { value, origin }) = cpu_time {
             put!("cpu_time_seconds", &value.as_secs_f64(), origin);
+        }
+        if let Some(signal) = stop_signal {
+            put!("stop_signal", signal);
+        }
+        if let Some(timeout) = stop_timeout {
+            let seconds = timeout.value.as_secs_f64();
+            put!("stop_timeout_seconds", &seconds, &timeout.origin);
         }
         put!("verify", verify);
         if let Some(tool) = tool {

@@ -107,6 +107,12 @@ pub struct RunArgs {
     /// Ask for a stricter check of the unpacked layers than the policy's
     #[arg(long, value_name = "stat|full", hide_possible_values = true)]
     pub verify: Option<VerifyArg>,
+    /// What SIGTERM to lazaret becomes inside, instead of the image's
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// Kill the command this many seconds after a SIGTERM; -1: never
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub stop_timeout: Option<String>,
     /// Use this profile of the policy: strict, compat, or one of your own
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,

@@ -21,6 +21,7 @@ use crate::policy::grants::{
 use crate::policy::mounts;
 use crate::policy::parse::Key;
 use crate::policy::request::Request;
+use crate::policy::stop::stop_signal;
 use crate::policy::subject::Subject;
 use crate::policy::tool;
 use crate::policy::userns;
@@ -98,6 +99,7 @@ pub fn decide(
             Origin::Always(otherwise)
         },
     };
+    let stop_signal = stop_signal(request, &image.config, &mut notes);
     let Judge {
         reasons,
         downgrades,
@@ -142,6 +144,11 @@ pub fn decide(
         verify,
         tty: request.tty,
         interactive: request.interactive,
+        stop_signal,
+        stop_timeout: request.stop_timeout.map(|value| Granted {
+            value,
+            origin: Origin::Flag("--stop-timeout"),
+        }),
         downgrades,
         notes,
     })))
