@@ -2,9 +2,15 @@
 
 use std::fmt;
 
-/// Folders where distributions put newuidmap and newgidmap. PATH is not asked: what it finds there
-/// would be trusted with the caller's ids.
-pub const HELPER_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
+/// Folders where distributions put newuidmap and newgidmap; /run/wrappers/bin is where NixOS keeps
+/// what is setuid. PATH is not asked: what it finds there would be trusted with the caller's ids.
+pub const HELPER_FOLDERS: [&str; 5] = [
+    "/usr/bin",
+    "/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/run/wrappers/bin",
+];
 
 /// A range of ids: `count` ids from `inside` on are `outside` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -22,16 +22,23 @@ pub fn error(error: &Error, format: Format) {
 
 /// Prints the one line that says that a promise is held by less than the best mechanism.
 pub fn warning(downgrade: &Downgrade) {
-    stderr(&format!(
-        "lazaret: weaker here: \"{}\": {} (see lazaret doctor)\n",
+    let text = format!(
+        "weaker here: \"{}\": {} (see lazaret doctor)",
         clean(&downgrade.property),
         clean(&downgrade.instead)
-    ));
+    );
+    stderr(&line(&text, Screen::stderr()));
 }
 
 /// Prints a line that is good to know before a command runs.
 pub fn note(text: &str) {
-    stderr(&format!("lazaret: note: {}\n", clean(text)));
+    stderr(&line(&format!("note: {}", clean(text)), Screen::stderr()));
+}
+
+/// One line of ours, as wide as the terminal; of any width elsewhere.
+fn line(text: &str, screen: Screen) -> String {
+    let width = screen.columns.unwrap_or(usize::MAX);
+    format!("lazaret: {}\n", wrap(text, width, "lazaret: ".len(), 2))
 }
 
 fn as_json(error: &Error) -> String {
@@ -206,6 +213,17 @@ mod tests {
               to one of yours
         "#);
         assert_eq!(as_text(&error, PIPE).lines().count(), 2);
+    }
+
+    #[test]
+    fn notes_fit_too() {
+        let text = "weaker here: \"no process inside is the caller\": one id inside, which is the \
+                    caller's (see lazaret doctor)";
+        insta::assert_snapshot!(line(text, NARROW_SCREEN), @r#"
+        lazaret: weaker here: "no process inside is the caller": one
+          id inside, which is the caller's (see lazaret doctor)
+        "#);
+        assert_eq!(line(text, PIPE), format!("lazaret: {text}\n"));
     }
 
     #[test]

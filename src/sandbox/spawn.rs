@@ -432,7 +432,7 @@ impl Running {
             } if call == "mount overlay" && errno == rustix::io::Errno::INVAL.raw_os_error() => {
                 let step = planned.step.describe();
                 Error::new(Kind::Launch, format!("{step}: {call}: {errno_words}")).hint(
-                    "the store's file system may be one that overlayfs cannot write to: use --rm, or keep the store (XDG_DATA_HOME) on another",
+                    "the store's file system may be one that overlayfs cannot write to: use --rm, or keep the store (LAZARET_STORE) on another",
                 )
             }
             Step::OpenLayers if errno == rustix::io::Errno::NOENT.raw_os_error() => {
