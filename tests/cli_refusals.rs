@@ -168,7 +168,7 @@ fn commands_and_global_flags_of_docker() {
     for line in [
         &["image", "push", "x"][..],
         &["container", "exec", "x"],
-        &["system", "prune"],
+        &["system", "info"],
     ] {
         run(&home, line)
             .exits(125)
@@ -179,13 +179,12 @@ fn commands_and_global_flags_of_docker() {
         .complains("-H (--host) is refused")
         .complains("no daemon");
     for (line, flag) in [
-        (&["images", "--tree"][..], "--tree"),
-        (&["ps", "-s"], "-s (--size)"),
+        (&["ps", "-s"][..], "-s (--size)"),
         (&["container", "ls", "--size"], "--size"),
         (&["rm", "-v", "x"], "-v (--volumes)"),
         (&["rmi", "--no-prune", "x"], "--no-prune"),
         (&["inspect", "-s", "x"], "-s (--size)"),
-        (&["system", "df", "-v"], "-v (--verbose)"),
+        (&["system", "prune", "--volumes"], "--volumes"),
         (&["load", "--platform", "linux/arm64"], "--platform"),
     ] {
         run(&home, line)

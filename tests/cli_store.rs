@@ -375,7 +375,7 @@ fn a_home_that_cannot_be_used() {
     std::fs::write(home.path("file"), "").unwrap();
     store(&home.path("file").display().to_string())
         .exits(125)
-        .complains("hint: set XDG_DATA_HOME");
+        .complains("hint: set LAZARET_STORE");
     store(&home.path("file/below").display().to_string())
         .exits(125)
         .complains("not a directory");
@@ -410,6 +410,13 @@ fn a_home_that_cannot_be_used() {
         .run()
         .exits(125)
         .complains("permission denied")
+        .complains("hint: set LAZARET_STORE");
+    // Where XDG_DATA_HOME says where the store is, that is what must change.
+    home.lazaret(line)
+        .env_remove("LAZARET_STORE")
+        .env("XDG_DATA_HOME", home.path("shut"))
+        .run()
+        .exits(125)
         .complains("hint: set XDG_DATA_HOME");
 }
 

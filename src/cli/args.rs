@@ -101,6 +101,8 @@ pub enum ImageVerb {
     Rm(RmiArgs),
     /// Show what is known of images
     Inspect(InspectOneKindArgs),
+    /// Remove images that nothing refers to
+    Prune(PruneArgs),
 }
 
 /// Manage containers
@@ -125,6 +127,8 @@ pub enum ContainerVerb {
     Rm(RmArgs),
     /// Show what is known of containers
     Inspect(InspectOneKindArgs),
+    /// Remove containers that do not run
+    Prune(ContainerPruneArgs),
 }
 
 /// Manage the store
@@ -141,6 +145,8 @@ pub struct SystemArgs {
 pub enum SystemVerb {
     /// Show disk usage
     Df(DfArgs),
+    /// Remove containers that do not run, and what nothing refers to
+    Prune(PruneArgs),
 }
 
 /// Show, check, explain and try policies
@@ -277,9 +283,37 @@ pub enum KindArg {
     Image,
 }
 
+/// Remove containers that do not run
+#[derive(Debug, Args)]
+pub struct ContainerPruneArgs {
+    /// until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// Remove what no name and no container refers to
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Also images that have names, where no container is made of them
+    #[arg(short, long)]
+    pub all: bool,
+    /// until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+}
+
 /// Show disk usage
 #[derive(Debug, Args)]
 pub struct DfArgs {
+    /// Show each image and container
+    #[arg(short, long, conflicts_with = "format")]
+    pub verbose: bool,
     /// table, 'table TEMPLATE', json or TEMPLATE
     #[arg(long)]
     pub format: Option<String>,

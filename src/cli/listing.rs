@@ -1,7 +1,10 @@
-//! `images`, `ps` and `system df`: argv -> requests.
+//! `images`, `ps`, `system df` and `prune`: argv -> requests.
 
-use super::args::{DfArgs, ImagesArgs, PsArgs};
-use crate::engine::{ContainerFilter, DfRequest, ImageFilter, ImagesRequest, PsRequest};
+use super::args::{ContainerPruneArgs, DfArgs, ImagesArgs, PruneArgs, PsArgs};
+use crate::engine::{
+    ContainerFilter, DfRequest, ImageFilter, ImagesRequest, Prune, PruneFilter, PruneRequest,
+    PsRequest,
+};
 use crate::error::{Error, Kind, Result};
 use crate::report::Layout;
 
@@ -20,6 +23,7 @@ pub fn images(args: ImagesArgs) -> Result<ImagesRequest> {
         no_trunc: args.no_trunc,
         quiet: args.quiet,
         digests: args.digests,
+        tree: args.tree,
         layout: layout(args.format)?,
     })
 }
@@ -49,8 +53,65 @@ pub fn ps(args: PsArgs) -> Result<PsRequest> {
 /// `Usage`: a template that is none.
 pub fn df(args: DfArgs) -> Result<DfRequest> {
     Ok(DfRequest {
+        verbose: args.verbose,
         layout: layout(args.format)?,
     })
+}
+
+/// `image prune` and `system prune`.
+///
+/// # Errors
+/// `Usage`: a filter that is none.
+pub fn prune(what: Prune, args: PruneArgs) -> Result<PruneRequest> {
+    Ok(PruneRequest {
+        what,
+        all: args.all,
+        force: args.force,
+        filters: prune_filters(&args.filter)?,
+    })
+}
+
+/// `container prune`.
+///
+/// # Errors
+/// As [`prune`].
+pub fn container_prune(args: ContainerPruneArgs) -> Result<PruneRequest> {
+    Ok(PruneRequest {
+        what: Prune::Containers,
+        all: false,
+        force: args.force,
+        filters: prune_filters(&args.filter)?,
+    })
+}
+
+fn prune_filters(filters: &[String]) -> Result<Vec<PruneFilter>> {
+    let label = |text: &str| match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (text.to_owned(), None),
+    };
+    let one = |filter: &String| {
+        let (key, value) = split(filter)?;
+        Ok(match key {
+            "until" => {
+                let now = jiff::Timestamp::now();
+                let at = super::instant::instant(value, now).ok_or_else(|| {
+                    Error::new(Kind::Usage, format!("--filter {filter:?} is not a time"))
+                        .hint("write until=24h, until=2026-01-31, until=2026-01-31T12:00:00Z or seconds since 1970")
+                })?;
+                PruneFilter::Until(at, value.to_owned())
+            }
+            "label" => {
+                let (key, value) = label(value);
+                PruneFilter::Label(key, value)
+            }
+            "label!" => {
+                let (key, value) = label(value);
+                PruneFilter::NotLabel(key, value)
+            }
+            _ => return Err(unknown(filter, "until label label!")),
+        })
+    };
+    filters.iter().map(one).collect()
 }
 
 fn layout(format: Option<String>) -> Result<Layout> {

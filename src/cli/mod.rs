@@ -6,6 +6,7 @@
 mod args;
 mod completion;
 mod env;
+mod instant;
 mod limits;
 mod listing;
 mod mounts;
@@ -18,7 +19,7 @@ mod tool;
 mod usage;
 mod values;
 
-use crate::engine;
+use crate::engine::{self, Prune};
 use crate::error::{Error, Result};
 use crate::report::{self, Format};
 use args::{
@@ -74,15 +75,18 @@ fn dispatch(verb: Verb) -> u8 {
             ImageVerb::Pull(args) => pull(args),
             ImageVerb::Rm(args) => rmi(args),
             ImageVerb::Inspect(args) => inspect(args.of(KindArg::Image)),
+            ImageVerb::Prune(args) => prune("image prune", listing::prune(Prune::Images, args)),
         },
         Verb::Container(args) => match args.verb {
             ContainerVerb::Run(args) => run_verb(*args),
             ContainerVerb::Ls(args) => ps(args),
             ContainerVerb::Rm(args) => rm(args),
             ContainerVerb::Inspect(args) => inspect(args.of(KindArg::Container)),
+            ContainerVerb::Prune(args) => prune("container prune", listing::container_prune(args)),
         },
         Verb::System(args) => match args.verb {
             SystemVerb::Df(args) => df(args),
+            SystemVerb::Prune(args) => prune("system prune", listing::prune(Prune::All, args)),
         },
     }
 }
@@ -139,6 +143,10 @@ fn inspect(args: args::InspectArgs) -> u8 {
 fn df(args: args::DfArgs) -> u8 {
     let request = listing::df(args);
     finish("system df", TEXT, request.and_then(|r| engine::df::df(&r)))
+}
+
+fn prune(action: &str, request: Result<engine::PruneRequest>) -> u8 {
+    finish(action, TEXT, request.and_then(|r| engine::prune::prune(&r)))
 }
 
 fn policy_verb(verb: PolicyVerb) -> u8 {

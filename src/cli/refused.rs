@@ -132,8 +132,6 @@ pub const RUN: &[Flag] = &[
 
 /// Flags of the other verbs, with the verb's last word.
 pub const OTHERS: &[(&str, Flag)] = &[
-    ("images", ("tree", None, Later(""))),
-    ("ls", ("tree", None, Later(""))),
     (
         "load",
         (
@@ -166,11 +164,11 @@ pub const OTHERS: &[(&str, Flag)] = &[
     ("inspect", ("size", Some('s'), Later(""))),
     ("inspect", ("platform", None, Later(""))),
     (
-        "df",
+        "prune",
         (
-            "verbose",
-            Some('v'),
-            Later("`lazaret images` and `lazaret ps -a` list them"),
+            "volumes",
+            None,
+            Later("there are no volumes yet; leave it out"),
         ),
     ),
 ];
@@ -238,7 +236,7 @@ pub const VERBS: &[(&str, Why)] = &[
     ("port", Later(OFFLINE)),
     (
         "prune",
-        Later("`lazaret rm` and `lazaret rmi` remove what they are given"),
+        Never("docker has none either: `lazaret system prune`, `image prune`, `container prune`"),
     ),
     ("push", Later("")),
     ("rename", Later("")),

@@ -152,7 +152,7 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
             let second = words.next().filter(|w| {
                 [
                     "ls", "list", "ps", "load", "pull", "rm", "remove", "inspect", "run", "df",
-                    "show", "check", "explain", "test", "diff", "init", "trust",
+                    "prune", "show", "check", "explain", "test", "diff", "init", "trust",
                 ]
                 .contains(w)
             });

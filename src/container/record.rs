@@ -6,10 +6,14 @@
 //! written down means exited; unlocked without one means that the supervisor was killed. The end is
 //! written beside the file and renamed over it.
 
+mod damaged;
+
+pub use damaged::{Damaged, Survey};
+
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Digest;
 use crate::policy::SubIds;
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -256,48 +260,25 @@ impl Containers {
             .or_call(|| "open the containers".to_owned())
     }
 
-    /// Every container, newest first.
+    /// Every container, newest first; damaged records are [`Self::survey`]'s.
     ///
     /// # Errors
-    /// `Store`: a record that is none; `Io`: a call failed.
+    /// `Io`: a call failed.
     pub fn list(&self) -> Result<Vec<Container>> {
-        let mut all = Vec::new();
-        let entries = Dir::new(self.reopen()?).or_call(|| "read the containers".to_owned())?;
-        for entry in entries {
-            let entry = entry.or_call(|| "read the containers".to_owned())?;
-            let Some(id) = entry
-                .file_name()
-                .to_str()
-                .ok()
-                .and_then(|n| n.strip_suffix(".json"))
-            else {
-                continue;
-            };
-            if !is_id(id) {
-                continue;
-            }
-            match self.look(id)? {
-                // Nothing is left of it but this: its supervisor was killed before it could tidy.
-                Some(c) if c.state == State::Killed && c.record.ephemeral => {
-                    self.forget(&c.record)?;
-                }
-                found => all.extend(found),
-            }
-        }
-        all.sort_by(|a, b| {
-            let key = |c: &Container| (c.record.created, c.record.id.clone());
-            key(b).cmp(&key(a))
-        });
-        Ok(all)
+        Ok(self.survey()?.containers)
     }
 
     /// The container that `text` names: its name, its id, or a beginning of its id that no other
     /// one has.
     ///
     /// # Errors
-    /// `NotFound`; `Usage`: several ids begin like this; as [`Self::list`].
+    /// `NotFound`; `Usage`: several ids begin like this; `Store`: its record is damaged; as
+    /// [`Self::list`].
     pub fn find(&self, text: &str) -> Result<Container> {
-        let mut all = self.list()?;
+        let Survey {
+            containers: mut all,
+            damaged,
+        } = self.survey()?;
         let by_name = all
             .iter()
             .position(|c| c.record.name == text || c.record.id == text);
@@ -315,10 +296,12 @@ impl Containers {
                 format!("several containers' ids begin with {text}"),
             )
             .hint("write more of it; `lazaret ps -a --no-trunc` shows whole ids")),
-            (None, _) => Err(
+            (None, _) => Err(damaged::instead(
+                damaged,
+                text,
                 Error::new(Kind::NotFound, format!("there is no container {text:?}"))
                     .hint("`lazaret ps -a` lists them"),
-            ),
+            )),
         }
     }
 
@@ -366,13 +349,21 @@ impl Containers {
     /// # Errors
     /// `NotFound`: it has none; `Io`: a call failed.
     pub fn folder(&self, record: &Record) -> Result<OwnedFd> {
+        self.folder_of(&record.id)
+    }
+
+    /// The folder of the container with this id.
+    ///
+    /// # Errors
+    /// As [`Self::folder`].
+    pub fn folder_of(&self, id: &str) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match rustix::fs::openat(&self.folder, &record.id, flags, Mode::empty()) {
+        match rustix::fs::openat(&self.folder, id, flags, Mode::empty()) {
             Err(Errno::NOENT) => Err(Error::new(
                 Kind::NotFound,
-                format!("container {} keeps nothing on disk", record.name),
+                format!("container {id} keeps nothing on disk"),
             )),
-            other => other.or_call(|| format!("open {:?}", record.id)),
+            other => other.or_call(|| format!("open {id:?}")),
         }
     }
 
@@ -382,17 +373,21 @@ impl Containers {
     /// # Errors
     /// `Io`: a call failed; what is gone already is no error.
     pub fn forget(&self, record: &Record) -> Result<()> {
+        self.forget_id(&record.id)
+    }
+
+    /// As [`Self::forget`], for a record that may be damaged.
+    ///
+    /// # Errors
+    /// As [`Self::forget`].
+    pub fn forget_id(&self, id: &str) -> Result<()> {
         let gone = |done: rustix::io::Result<()>| match done {
             Err(Errno::NOENT) => Ok(()),
             other => other,
         };
-        gone(rustix::fs::unlinkat(
-            &self.folder,
-            &record.id,
-            AtFlags::REMOVEDIR,
-        ))
-        .or_call(|| format!("rmdir {:?}", record.id))?;
-        let name = file_name(&record.id);
+        gone(rustix::fs::unlinkat(&self.folder, id, AtFlags::REMOVEDIR))
+            .or_call(|| format!("rmdir {id:?}"))?;
+        let name = file_name(id);
         // Left by a supervisor that was killed while it wrote down the end.
         let beside = format!("{name}.new");
         gone(rustix::fs::unlinkat(
@@ -415,19 +410,25 @@ impl Containers {
         let Some(pid) = rustix::process::Pid::from_raw(record.pid) else {
             return Ok(None);
         };
+        self.held_by(pid, &record.id)
+    }
+
+    /// The process, if it has the record with this id open.
+    fn held_by(&self, pid: rustix::process::Pid, id: &str) -> Result<Option<OwnedFd>> {
         let flags = rustix::process::PidfdFlags::empty();
+        let number = pid.as_raw_pid();
         let pidfd = match rustix::process::pidfd_open(pid, flags) {
             Ok(pidfd) => pidfd,
             Err(Errno::SRCH) => return Ok(None),
-            Err(e) => return Err(e).or_call(|| format!("pidfd_open {}", record.pid)),
+            Err(e) => return Err(e).or_call(|| format!("pidfd_open {number}")),
         };
-        let name = file_name(&record.id);
+        let name = file_name(id);
         let wanted = match rustix::fs::statat(&self.folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => (stat.st_dev, stat.st_ino),
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(e).or_call(|| format!("stat {name:?}")),
         };
-        let fds = format!("/proc/{}/fd", record.pid);
+        let fds = format!("/proc/{number}/fd");
         let Ok(entries) = std::fs::read_dir(&fds) else {
             return Ok(None);
         };
@@ -515,13 +516,7 @@ fn encode(record: &Record) -> Result<Vec<u8>> {
 }
 
 fn decode(bytes: &[u8], id: &str) -> Result<Record> {
-    let wrong = |what: String| {
-        Error::new(
-            Kind::Store,
-            format!("the record of container {id} is damaged: {what}"),
-        )
-        .hint("remove that file from the store's folder `containers`")
-    };
+    let wrong = |what: String| Error::new(Kind::Store, what);
     if bytes.len() as u64 > MAX {
         return Err(wrong("too long".to_owned()));
     }
@@ -637,18 +632,46 @@ mod tests {
         drop(making);
         assert!(containers.list().unwrap().is_empty());
         assert!(!dir.join(file_name(&id)).exists());
+        // It hides no other one, and is found by its id.
+        let held = containers.create(new(Some("web"), true)).unwrap();
+        let other = dir.join(file_name(&held.record().id));
+        let told = |what: &str| {
+            assert_eq!(containers.list().unwrap().len(), 1, "{what}");
+            let damaged = containers.survey().unwrap().damaged;
+            assert_eq!(damaged.len(), 1, "{what}");
+            assert_eq!((&damaged[0].id, damaged[0].running), (&id, false), "{what}");
+            let error = containers.find("aaaaaaaaaaaa").unwrap_err();
+            assert_eq!(error.kind, Kind::Store, "{what}");
+            assert!(
+                error
+                    .hint
+                    .unwrap()
+                    .contains("lazaret rm -f aaaaaaaaaaaa removes it")
+            );
+            assert!(containers.find("web").is_ok());
+        };
         for text in ["{", "{}", "[]", "\0"] {
             std::fs::write(dir.join(file_name(&id)), text).unwrap();
-            assert_eq!(containers.list().unwrap_err().kind, Kind::Store, "{text}");
+            told(text);
         }
         // Another container's record under this name, and a link out of the store.
-        let held = containers.create(new(None, true)).unwrap();
-        let other = dir.join(file_name(&held.record().id));
         std::fs::copy(&other, dir.join(file_name(&id))).unwrap();
-        assert_eq!(containers.list().unwrap_err().kind, Kind::Store);
+        told("another's");
         std::fs::remove_file(dir.join(file_name(&id))).unwrap();
         std::os::unix::fs::symlink(&other, dir.join(file_name(&id))).unwrap();
-        assert_eq!(containers.list().unwrap_err().errno, Some(libc::ELOOP));
+        told("a link");
+        let damaged = containers.find_damaged("aaa").unwrap().unwrap();
+        assert!(containers.holder(&damaged).unwrap().is_none());
+        containers.forget_id(&id).unwrap();
+        assert!(containers.find_damaged("aaa").unwrap().is_none());
+        assert!(containers.find("web").is_ok(), "the link's target stays");
+        // One that runs, whose supervisor is found by what it has open.
+        let damaged = dir.join(file_name(&held.record().id));
+        std::fs::write(damaged, "{").unwrap();
+        let damaged = containers.find_damaged(&held.record().id).unwrap().unwrap();
+        assert!(damaged.running);
+        let (pid, _) = containers.holder(&damaged).unwrap().unwrap();
+        assert_eq!(pid, rustix::process::getpid().as_raw_pid());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -1,12 +1,16 @@
 //! `lazaret system df`.
 
+mod verbose;
+
+pub(super) use verbose::{shared_and_unique, users};
+
 use super::{DfRequest, place};
-use crate::container::record::State;
-use crate::error::Result;
+use crate::container::record::{Container, Containers, Damaged, State};
+use crate::error::{Kind, Result};
 use crate::report::{self, Column, Rows};
-use crate::store::Usage;
+use crate::store::{Layered, Store, Usage};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::os::fd::AsFd as _;
 
 const fn column(field: &'static str, header: &'static str) -> Column {
     Column {
@@ -25,38 +29,40 @@ const COLUMNS: &[Column] = &[
     column("Reclaimable", "RECLAIMABLE"),
 ];
 
-/// Prints how much the store holds, and how much of that nothing refers to.
+/// Prints how much the store holds, and how much of that no container needs; with `-v`, thing by
+/// thing.
 ///
 /// # Errors
 /// `Usage`: the template; `Io`, `Store`: the store cannot be read.
 pub fn df(request: &DfRequest) -> Result<u8> {
-    let mut total = Totals::default();
-    if let Some(store) = place::look_at_store()? {
-        total.usage = store.usage()?;
-        let folder = store.path().join("containers");
-        if let Some(containers) = super::containers(Some(&store))? {
-            let mut used = BTreeSet::new();
-            for container in containers.list()? {
-                let size = match container.record.ephemeral {
-                    true => 0,
-                    false => tree_size(&folder.join(&container.record.id)),
-                };
-                total.containers += 1;
-                total.container_bytes += size;
-                if container.state == State::Running {
-                    total.running += 1;
-                } else {
-                    total.idle_bytes += size;
-                }
-                used.insert(container.record.manifest);
-            }
-            let images = store.images()?;
-            let active = images
-                .iter()
-                .filter(|i| used.contains(&i.reference.manifest));
-            total.active_images = active.count() as u64;
+    let store = place::look_at_store()?;
+    let mut seen = Seen::default();
+    if let Some(store) = &store
+        && let Some(containers) = super::containers(Some(store))?
+    {
+        let survey = containers.survey()?;
+        super::ps::tell_damaged(&survey.damaged);
+        for container in survey.containers {
+            let size = match container.record.ephemeral {
+                true => 0,
+                false => kept(&containers, &container.record.id)?,
+            };
+            seen.containers.push((container, size));
         }
+        for damaged in survey.damaged {
+            let size = kept(&containers, &damaged.id)?;
+            seen.damaged.push((damaged, size));
+        }
+        seen.images = store.layered(store.images()?)?;
     }
+    if request.verbose {
+        report::stdout(&verbose::text(&seen))?;
+        return Ok(0);
+    }
+    let total = match &store {
+        Some(store) => totals(store, &seen)?,
+        None => Totals::default(),
+    };
     let rows = Rows {
         columns: COLUMNS,
         rows: total.rows(),
@@ -65,10 +71,63 @@ pub fn df(request: &DfRequest) -> Result<u8> {
     Ok(0)
 }
 
+/// What the store has of either kind, with what each container has written, in bytes.
+#[derive(Default)]
+struct Seen {
+    containers: Vec<(Container, u64)>,
+    damaged: Vec<(Damaged, u64)>,
+    images: Vec<Layered>,
+}
+
+/// Bytes that a container has written. Folders that only a subordinate id may read count nothing.
+fn kept(containers: &Containers, id: &str) -> Result<u64> {
+    match containers.folder_of(id) {
+        Ok(folder) => Ok(place::tree_size(folder.as_fd())),
+        Err(e) if e.kind == Kind::NotFound => Ok(0),
+        Err(e) => Err(e),
+    }
+}
+
+fn totals(store: &Store, seen: &Seen) -> Result<Totals> {
+    let mut total = Totals {
+        usage: store.usage()?,
+        ..Totals::default()
+    };
+    let damaged = seen.damaged.iter().map(|(d, size)| (d.running, size));
+    let sound = seen.containers.iter();
+    let sound = sound.map(|(c, size)| (c.state == State::Running, size));
+    for (running, size) in sound.chain(damaged) {
+        total.containers += 1;
+        total.container_bytes = total.container_bytes.saturating_add(*size);
+        if running {
+            total.running += 1;
+        } else {
+            total.idle_bytes = total.idle_bytes.saturating_add(*size);
+        }
+    }
+    let used: BTreeSet<_> = seen
+        .containers
+        .iter()
+        .map(|(c, _)| c.record.manifest)
+        .collect();
+    let images = seen.images.iter().map(|i| &i.entry.reference);
+    let active: Vec<_> = images
+        .filter(|r| used.contains(&r.manifest))
+        .cloned()
+        .collect();
+    total.active_images = active.len() as u64;
+    (total.active_blobs, total.active_layers) = store.needed_by(&active)?;
+    Ok(total)
+}
+
 #[derive(Default)]
 struct Totals {
     usage: Usage,
     active_images: u64,
+    /// Bytes of blobs and of unpacked layers that containers' images need: the rest could go, as
+    /// docker counts it (`image prune -a`).
+    active_blobs: u64,
+    active_layers: u64,
     containers: u64,
     running: u64,
     container_bytes: u64,
@@ -80,16 +139,16 @@ impl Totals {
         let usage = &self.usage;
         let row = |what: &str, total: u64, active: u64, size: u64, free: u64| {
             let reclaimable = if size == 0 {
-                report::human_size(free)
+                report::human_total(free)
             } else {
                 let percent = u128::from(free.min(size)) * 100 / u128::from(size);
-                format!("{} ({percent}%)", report::human_size(free))
+                format!("{} ({percent}%)", report::human_total(free))
             };
             vec![
                 what.to_owned(),
                 total.to_string(),
                 active.to_string(),
-                report::human_size(size),
+                report::human_total(size),
                 reclaimable,
             ]
         };
@@ -101,14 +160,14 @@ impl Totals {
                 usage.images.count,
                 self.active_images,
                 usage.blobs.bytes,
-                usage.unused_blobs.bytes,
+                usage.blobs.bytes.saturating_sub(self.active_blobs),
             ),
             row(
                 "Unpacked Layers",
                 layers.count,
                 usage.leased_layers.count,
                 layers.bytes,
-                usage.unused_layers.bytes.min(idle),
+                layers.bytes.saturating_sub(self.active_layers).min(idle),
             ),
             row(
                 "Containers",
@@ -121,24 +180,4 @@ impl Totals {
             row("Build Cache", 0, 0, 0, 0),
         ]
     }
-}
-
-/// Bytes of the regular files of a tree; what may not be read (a subordinate id's) counts nothing.
-/// No symlink is followed.
-fn tree_size(folder: &Path) -> u64 {
-    let mut size = 0u64;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else {
-                continue;
-            };
-            if meta.is_dir() {
-                folders.push(entry.path());
-            } else if meta.is_file() {
-                size = size.saturating_add(meta.len());
-            }
-        }
-    }
-    size
 }

@@ -1,5 +1,7 @@
 //! `lazaret images`.
 
+mod tree;
+
 use super::{ImageFilter, ImagesRequest, find, place};
 use crate::error::Result;
 use crate::image::{ImageName, Reference};
@@ -58,6 +60,18 @@ pub fn images(request: &ImagesRequest) -> Result<u8> {
     let limits = limits(store.as_ref(), &request.filters)?;
     all.retain(|entry| wanted(request, &limits, entry));
     all.sort_by_key(|entry| std::cmp::Reverse(created(entry)));
+    if request.tree {
+        let (images, whole) = match &store {
+            Some(store) => (store.layered(all)?, store.layered(store.images()?)?),
+            None => (Vec::new(), Vec::new()),
+        };
+        report::stdout(&tree::text(
+            &images,
+            &whole,
+            report::Screen::stdout().columns,
+        ))?;
+        return Ok(0);
+    }
     let now = Timestamp::now();
     let rows = Rows {
         columns: if request.digests {

@@ -12,6 +12,7 @@ pub mod load;
 mod obtain;
 pub mod place;
 pub mod policy;
+pub mod prune;
 pub mod ps;
 pub mod pull;
 mod request;
@@ -26,9 +27,9 @@ pub mod version;
 pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
     InspectRequest, LoadRequest, LoadSource, PolicyCheckRequest, PolicyDiffRequest,
-    PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, PsRequest,
-    PullRequest, PullWhen, RmRequest, RmiRequest, RunRequest, ToolRequest, VerifyRequest,
-    VersionRequest,
+    PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune,
+    PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, RmRequest, RmiRequest, RunRequest,
+    ToolRequest, VerifyRequest, VersionRequest,
 };
 
 use crate::container::record::Containers;

@@ -1,15 +1,14 @@
 //! Where the store is.
 
-use crate::container::record::{Containers, Owners, Record};
+use crate::container::record::{Containers, Damaged, Owners, Record};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::ImageName;
 use crate::plan::{IdMap, IdRange};
-
 use crate::policy::{HostFacts, Seen, SubIds};
 use crate::store::Store;
-use rustix::fs::Dir;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// Opens the store, making it where it is missing.
@@ -129,43 +128,86 @@ pub fn now() -> i64 {
     rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec
 }
 
-/// Removes a container: what it has written, then its record.
+/// Removes a container: what it has written, then its record. The bytes that this frees.
 ///
 /// # Errors
-/// As [`empty_container`].
-pub fn forget_container(containers: &Containers, record: &Record) -> Result<()> {
+/// As [`empty`].
+pub fn forget_container(containers: &Containers, record: &Record) -> Result<u64> {
+    let mut bytes = 0;
     if !record.ephemeral {
-        empty_container(containers, record)?;
+        let map = map_of_owners(&record.owners, &host(None)?);
+        bytes = empty(containers, &record.id, &map)?;
     }
-    containers.forget(record)
+    containers.forget(record)?;
+    Ok(bytes)
 }
 
-/// Removes what a container has written, in a worker that is root over its files.
+/// Removes a container whose record is damaged: nobody knows whose its files are, so each map of
+/// this machine is tried. The bytes that this frees.
+///
+/// # Errors
+/// As [`empty`]; the record stays then.
+pub fn forget_damaged(store: &Store, containers: &Containers, damaged: &Damaged) -> Result<u64> {
+    let mut last = Ok(0);
+    for map in own_maps(Some(store))? {
+        last = empty(containers, &damaged.id, &map);
+        if last.is_ok() {
+            break;
+        }
+    }
+    let bytes = last?;
+    containers.forget_id(&damaged.id)?;
+    Ok(bytes)
+}
+
+/// Removes what a container has written, in a worker that is root over its files, and says how many
+/// bytes it was.
 ///
 /// # Errors
 /// `Io`, `Worker`: something cannot be removed; `Host`: no worker can be made.
-fn empty_container(containers: &Containers, record: &Record) -> Result<()> {
-    let folder = match containers.folder(record) {
+fn empty(containers: &Containers, id: &str, map: &IdMap) -> Result<u64> {
+    let folder = match containers.folder_of(id) {
         Ok(folder) => folder,
         // Gone already.
-        Err(e) if e.kind == Kind::NotFound => return Ok(()),
+        Err(e) if e.kind == Kind::NotFound => return Ok(0),
         Err(e) => return Err(e),
     };
     if names(folder.as_fd())?.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    crate::worker::run(
-        &map_of_owners(&record.owners, &host(None)?),
-        folder.as_fd(),
-        &[],
-        |root| {
-            for name in names(root)? {
-                crate::store::remove_tree(root, &name)?;
+    let answer = crate::worker::run(map, folder.as_fd(), &[], |root| {
+        let bytes = tree_size(root);
+        for name in names(root)? {
+            crate::store::remove_tree(root, &name)?;
+        }
+        Ok(bytes.to_le_bytes().to_vec())
+    })?;
+    Ok(answer.try_into().map_or(0, u64::from_le_bytes))
+}
+
+/// Bytes of the regular files below a folder; what may not be read counts nothing. No symlink is
+/// followed.
+pub fn tree_size(folder: BorrowedFd<'_>) -> u64 {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let open = |at: BorrowedFd<'_>, name: &[u8]| openat(at, name, flags, Mode::empty()).ok();
+    let mut size = 0u64;
+    let mut folders: Vec<OwnedFd> = open(folder, b".").into_iter().collect();
+    while let Some(folder) = folders.pop() {
+        for name in names(folder.as_fd()).unwrap_or_default() {
+            let Ok(stat) = statat(&folder, &name[..], AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            match FileType::from_raw_mode(stat.st_mode) {
+                // A tree of more folders than there are descriptors is counted in part.
+                FileType::Directory => folders.extend(open(folder.as_fd(), &name)),
+                FileType::RegularFile => {
+                    size = size.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+                }
+                _ => {}
             }
-            Ok(Vec::new())
-        },
-    )
-    .map(|_| ())
+        }
+    }
+    size
 }
 
 fn names(folder: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {

@@ -1,7 +1,7 @@
 //! `lazaret ps`.
 
 use super::{ContainerFilter, PsRequest, place};
-use crate::container::record::{Container, State};
+use crate::container::record::{Container, Damaged, State, Survey};
 use crate::error::Result;
 use crate::image::ImageName;
 use crate::report::{self, Column, Rows};
@@ -40,17 +40,21 @@ const COLUMNS: &[Column] = &[
 pub fn ps(request: &PsRequest) -> Result<u8> {
     let store = place::look_at_store()?;
     let all = match super::containers(store.as_ref())? {
-        Some(containers) => containers.list()?,
+        Some(containers) => containers.survey()?,
         // A store that is not there yet is an empty one.
-        None => Vec::new(),
+        None => Survey::default(),
     };
-    let picked = pick(request, all);
+    let now = Timestamp::now();
+    tell_damaged(&all.damaged);
+    let damaged = all.damaged.iter().filter(|d| shown_damaged(request, d));
+    let damaged: Vec<_> = damaged
+        .map(|d| damaged_row(d, request.no_trunc, now))
+        .collect();
+    let picked = pick(request, all.containers);
+    let rows = picked.iter().map(|c| row(c, request.no_trunc, now));
     let rows = Rows {
         columns: COLUMNS,
-        rows: picked
-            .iter()
-            .map(|c| row(c, request.no_trunc, Timestamp::now()))
-            .collect(),
+        rows: rows.chain(damaged).collect(),
     };
     report::stdout(&if request.quiet {
         rows.render_field("ID")
@@ -116,6 +120,64 @@ fn holds(filter: &ContainerFilter, container: &Container) -> bool {
     }
 }
 
+/// Says how damaged records are removed; nothing where there is none.
+pub(super) fn tell_damaged(damaged: &[Damaged]) {
+    if let Some(first) = damaged.first() {
+        let others = match damaged.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        let short = first.short();
+        report::note(&format!(
+            "the record of container {short}{others} is damaged: {}; `lazaret rm -f {short}` removes it",
+            first.why
+        ));
+    }
+}
+
+/// Of a damaged record nothing is known that a filter could ask for, but its id and its state.
+fn shown_damaged(request: &PsRequest, damaged: &Damaged) -> bool {
+    let state = damaged_state(damaged);
+    let asked = |f: &ContainerFilter| match f {
+        ContainerFilter::Id(id) => damaged.id.starts_with(id.as_str()),
+        ContainerFilter::Status(status) => state == status,
+        _ => false,
+    };
+    let of_all = request.all
+        || damaged.running
+        || request
+            .filters
+            .iter()
+            .any(|f| matches!(f, ContainerFilter::Status(_)));
+    of_all && request.last.is_none() && request.filters.iter().all(asked)
+}
+
+fn damaged_state(damaged: &Damaged) -> &'static str {
+    match damaged.running {
+        true => "running",
+        false => "dead",
+    }
+}
+
+pub(super) fn damaged_row(damaged: &Damaged, no_trunc: bool, now: Timestamp) -> Vec<String> {
+    let written = instant(damaged.written);
+    let mut row = vec![String::new(); COLUMNS.len()];
+    row[0] = match no_trunc {
+        true => damaged.id.clone(),
+        false => damaged.short(),
+    };
+    row[1] = "<damaged>".to_owned();
+    row[3] = report::ago(Some(written), now);
+    row[4] = match damaged.running {
+        true => "Up (damaged record)",
+        false => "Dead (damaged record)",
+    }
+    .to_owned();
+    row[7] = written.to_string();
+    row[8] = damaged_state(damaged).to_owned();
+    row
+}
+
 /// docker's word for a state; a container whose supervisor was killed is `dead`.
 pub(super) fn state(container: &Container) -> &'static str {
     match container.state {
@@ -125,7 +187,7 @@ pub(super) fn state(container: &Container) -> &'static str {
     }
 }
 
-fn row(container: &Container, no_trunc: bool, now: Timestamp) -> Vec<String> {
+pub(super) fn row(container: &Container, no_trunc: bool, now: Timestamp) -> Vec<String> {
     let record = &container.record;
     let created = instant(record.created);
     let command = record.argv.join(" ");

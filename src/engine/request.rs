@@ -113,6 +113,8 @@ pub struct ImagesRequest {
     pub quiet: bool,
     /// A column of manifest digests.
     pub digests: bool,
+    /// Each image with its layers, and with whom it shares them.
+    pub tree: bool,
     /// How they are printed.
     pub layout: Layout,
 }
@@ -215,9 +217,46 @@ pub struct RmRequest {
     pub force: bool,
 }
 
+/// `container prune`, `image prune` and `system prune`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// What is swept.
+    pub what: Prune,
+    /// `-a`: also images that have names and no container.
+    pub all: bool,
+    /// `-f`: do not ask.
+    pub force: bool,
+    /// All of these hold.
+    pub filters: Vec<PruneFilter>,
+}
+
+/// What `prune` sweeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Containers that do not run.
+    Containers,
+    /// Images.
+    Images,
+    /// Both.
+    All,
+}
+
+/// `prune --filter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PruneFilter {
+    /// Made before this time, in seconds since 1970; the second field is how it was written.
+    Until(i64, String),
+    /// With this label, and this value if one is given.
+    Label(String, Option<String>),
+    /// Without it.
+    NotLabel(String, Option<String>),
+}
+
 /// `system df`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DfRequest {
+    /// `-v`: docker's tables of each thing, in place of the totals.
+    pub verbose: bool,
     /// How it is printed.
     pub layout: Layout,
 }

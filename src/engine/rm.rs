@@ -1,7 +1,7 @@
 //! `lazaret rm`.
 
 use super::{RmRequest, place};
-use crate::container::record::{Container, Containers, State};
+use crate::container::record::{Containers, Damaged, State};
 use crate::error::{Context, Error, Kind, Result};
 use crate::report::{self, Format};
 use crate::store::Store;
@@ -39,55 +39,74 @@ pub fn rm(request: &RmRequest) -> Result<u8> {
 }
 
 fn remove(store: Option<&Store>, name: &str, force: bool) -> Result<()> {
-    let Some(containers) = super::containers(store)? else {
+    let (Some(store), Some(containers)) = (store, super::containers(store)?) else {
         return Err(
             Error::new(Kind::NotFound, format!("there is no container {name:?}"))
                 .hint("`lazaret ps -a` lists them"),
         );
     };
-    let container = containers.find(name)?;
+    let container = match containers.find(name) {
+        // docker's `dead`: it goes with -f.
+        Err(e) if e.kind == Kind::Store && force => match containers.find_damaged(name)? {
+            Some(damaged) => return remove_damaged(store, &containers, &damaged),
+            None => return Err(e),
+        },
+        found => found?,
+    };
     if container.state == State::Running {
         if !force {
             return Err(Error::new(Kind::Busy, "the container is running")
                 .hint(format!("end it and remove it: lazaret rm -f {name}")));
         }
-        end(&containers, &container)?;
+        if let Some(supervisor) = containers.supervisor(&container.record)? {
+            end(container.record.pid, &supervisor)?;
+        }
     }
-    place::forget_container(&containers, &container.record)
+    place::forget_container(&containers, &container.record).map(drop)
+}
+
+/// Ends and removes a container whose record is damaged.
+fn remove_damaged(store: &Store, containers: &Containers, damaged: &Damaged) -> Result<()> {
+    if damaged.running {
+        match containers.holder(damaged)? {
+            Some((pid, supervisor)) => end(pid, &supervisor)?,
+            None => {
+                let cause = "somebody holds its damaged record, and is not to be seen";
+                return Err(Error::new(Kind::Busy, cause));
+            }
+        }
+    }
+    place::forget_damaged(store, containers, damaged).map(drop)
 }
 
 /// Ends a running container from inside outwards: the command, as if it had been killed by
 /// itself, so that its supervisor can tidy its terminal and its record; pid 1 and the supervisor
 /// only if that does not help.
-fn end(containers: &Containers, container: &Container) -> Result<()> {
-    let record = &container.record;
-    let Some(supervisor) = containers.supervisor(record)? else {
-        return Ok(());
-    };
+fn end(pid: i32, supervisor: &OwnedFd) -> Result<()> {
     // Again and again, because a container that is just starting has no command yet.
     for _ in 0..GRACE_MS / PACE_MS {
-        for init in children(record.pid) {
+        for init in children(pid) {
             for child in children(init.as_raw_pid()) {
                 kill_child(child, init.as_raw_pid())?;
             }
         }
-        if ended(&supervisor, PACE_MS)? {
+        if ended(supervisor, PACE_MS)? {
             return Ok(());
         }
     }
-    for init in children(record.pid) {
-        kill_child(init, record.pid)?;
+    for init in children(pid) {
+        kill_child(init, pid)?;
     }
-    if ended(&supervisor, GRACE_MS)? {
+    if ended(supervisor, GRACE_MS)? {
         return Ok(());
     }
-    kill(&supervisor)?;
-    if ended(&supervisor, GRACE_MS)? {
+    kill(supervisor)?;
+    if ended(supervisor, GRACE_MS)? {
         return Ok(());
     }
     Err(Error::new(
         Kind::Busy,
-        format!("the supervisor (process {}) does not end", record.pid),
+        format!("the supervisor (process {pid}) does not end"),
     ))
 }
 

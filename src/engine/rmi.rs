@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::ImageName;
 use crate::plan::IdMap;
 use crate::report::{self, Format};
-use crate::store::Store;
+use crate::store::{Removed, Store};
 
 /// Takes names away, and images that no name is left of. What cannot be removed is told, and the
 /// others are.
@@ -37,7 +37,10 @@ pub fn rmi(request: &RmiRequest) -> Result<u8> {
     }
     if removed
         && let Some(store) = &store
-        && let Err(error) = sweep(store)
+        && let Err(error) = sweep(store).and_then(|swept| {
+            let lines = swept.deleted.iter().map(|d| format!("Deleted: {d}\n"));
+            report::stdout(&lines.collect::<String>())
+        })
     {
         // What was asked for is done.
         let hint = error.hint.as_deref().unwrap_or_default();
@@ -48,18 +51,21 @@ pub fn rmi(request: &RmiRequest) -> Result<u8> {
 
 /// Takes away what no name refers to: of names that mean another image by now, and of processes
 /// that were killed before they gave one. Not while a container is there whose image is among it.
-fn sweep(store: &Store) -> Result<()> {
+pub(super) fn sweep(store: &Store) -> Result<Removed> {
     let named: Vec<_> = store.refs()?.iter().map(|r| r.manifest).collect();
-    let containers = Containers::new(store.containers()?).list()?;
-    if containers
+    let survey = Containers::new(store.containers()?).survey()?;
+    if let Some(damaged) = survey.damaged.first() {
+        // Nobody knows of what image it is.
+        return Err(damaged.error());
+    }
+    if survey
+        .containers
         .iter()
         .any(|c| !named.contains(&c.record.manifest))
     {
-        return Ok(());
+        return Ok(Removed::default());
     }
-    let removed = store.gc(&place::own_map(Some(store))?)?;
-    let lines = removed.deleted.iter().map(|d| format!("Deleted: {d}\n"));
-    report::stdout(&lines.collect::<String>())
+    store.gc(&place::own_map(Some(store))?)
 }
 
 fn remove(store: &Store, map: &IdMap, text: &str, force: bool) -> Result<()> {

@@ -360,7 +360,7 @@ impl<'a> Written<'a> {
 
     fn forget(self) -> Result<()> {
         match self.held {
-            Some(held) => place::forget_container(self.containers, held.record()),
+            Some(held) => place::forget_container(self.containers, held.record()).map(drop),
             None => self.early,
         }
     }

@@ -33,7 +33,7 @@ pub use run::{Container, Image, Known, Layer, PolicyInForce, Report, Took};
 pub use table::table;
 pub use template::Template;
 pub use timings::timings;
-pub use units::{ago, human_size, instant, since};
+pub use units::{ago, human_size, human_total, instant, since};
 pub use wrap::wrap;
 
 /// How a verb that has both prints: for people, or for programs.

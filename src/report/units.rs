@@ -2,32 +2,43 @@
 
 use jiff::Timestamp;
 
-/// Bytes as docker prints them: decimal units, three significant digits (`7.05MB`, `0B`).
+/// Bytes as docker lists them: decimal units, three significant digits (`7.05MB`, `0B`).
 pub fn human_size(bytes: u64) -> String {
+    sized(bytes, 3)
+}
+
+/// Bytes as docker prints totals (`system df`, `Total reclaimed space`): four digits (`16.43MB`).
+pub fn human_total(bytes: u64) -> String {
+    sized(bytes, 4)
+}
+
+fn sized(bytes: u64, digits: usize) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut unit = 0;
-    // Exact until the last division: f64 holds 53 bits, and three digits are printed.
+    // Exact until the last division: f64 holds 53 bits, and four digits are printed at most.
     #[allow(clippy::cast_precision_loss)]
     let mut value = bytes as f64;
     while value >= 1000.0 && unit + 1 < UNITS.len() {
         value /= 1000.0;
         unit += 1;
     }
-    format!("{}{}", three_digits(value), UNITS[unit])
+    format!("{}{}", significant(value, digits), UNITS[unit])
 }
 
-/// C's `%.3g` for 0 <= value < 1000 (999.7 becomes `1e+03` there, and here as in docker).
-fn three_digits(value: f64) -> String {
-    if value >= 999.5 {
+/// C's `%.3g` or `%.4g` for 0 <= value < 1000 (999.7 becomes `1e+03` with three digits there, and
+/// here as in docker).
+fn significant(value: f64, digits: usize) -> String {
+    if value >= 999.5 && digits == 3 {
         return "1e+03".to_owned();
     }
-    let decimals = if value >= 100.0 {
-        0
+    let whole = if value >= 100.0 {
+        3
     } else if value >= 10.0 {
-        1
-    } else {
         2
+    } else {
+        1
     };
+    let decimals = digits.saturating_sub(whole);
     let text = format!("{value:.decimals$}");
     // Rounding may have carried into another digit: 9.996 is 10, not 10.00.
     if text.contains('.') {
@@ -93,6 +104,16 @@ mod tests {
             (u64::MAX, "18.4EB"),
         ] {
             assert_eq!(human_size(bytes), text);
+        }
+        for (bytes, text) in [
+            (0, "0B"),
+            (212, "212B"),
+            (16_430_000, "16.43MB"),
+            (1_092_600_000, "1.093GB"),
+            (999_700, "999.7kB"),
+            (124_000_000, "124MB"),
+        ] {
+            assert_eq!(human_total(bytes), text);
         }
     }
 

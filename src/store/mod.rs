@@ -30,6 +30,7 @@ mod layers;
 mod maps;
 mod refs;
 mod remove;
+mod shares;
 pub mod source;
 mod staging;
 mod tags;
@@ -45,6 +46,7 @@ pub use layers::{Event, LayerFacts, LayerState, Lease, RootFs};
 pub use maps::map_name;
 pub use refs::{ImageEntry, Ref};
 pub use remove::{Removed, Tally, Usage};
+pub use shares::{Layer, Layered};
 pub use verify_all::{Finding, Verification};
 
 use crate::error::{Context, Error, Kind, Result};
@@ -103,7 +105,7 @@ impl Store {
         if !path.is_absolute() {
             let cause = format!("the store's path {path:?} is not absolute");
             return Err(Error::new(Kind::Usage, cause)
-                .hint("XDG_DATA_HOME and HOME must be absolute paths"));
+                .hint("LAZARET_STORE, XDG_DATA_HOME and HOME must be absolute paths"));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -115,9 +117,8 @@ impl Store {
         let me = rustix::process::geteuid().as_raw();
         if stat.st_uid != me {
             let cause = format!("{path:?} belongs to user {}, not to {me}", stat.st_uid);
-            return Err(
-                Error::new(Kind::Store, cause).hint("set XDG_DATA_HOME to a folder of your own")
-            );
+            return Err(Error::new(Kind::Store, cause)
+                .hint(format!("set {} to a folder of your own", variable())));
         }
         if stat.st_mode & 0o022 != 0 {
             return Err(
@@ -145,9 +146,8 @@ impl Store {
             text = read()?;
             if text.is_none() {
                 let cause = format!("{path:?} holds something that is no lazaret store");
-                return Err(
-                    Error::new(Kind::Store, cause).hint("set XDG_DATA_HOME to another folder")
-                );
+                return Err(Error::new(Kind::Store, cause)
+                    .hint(format!("set {} to another folder", variable())));
             }
         }
         let Some(text) = text else {
@@ -163,7 +163,10 @@ impl Store {
                 Kind::Store,
                 format!("{path:?} is a store of version {newer}; this lazaret knows {VERSION}"),
             )
-            .hint("use the newer lazaret, or set XDG_DATA_HOME to another folder")),
+            .hint(format!(
+                "use the newer lazaret, or set {} to another folder",
+                variable()
+            ))),
             _ => Err(Error::new(
                 Kind::Store,
                 format!(
@@ -171,7 +174,7 @@ impl Store {
                     text.trim_end()
                 ),
             )
-            .hint("set XDG_DATA_HOME to another folder")),
+            .hint(format!("set {} to another folder", variable()))),
         }
     }
 
@@ -209,12 +212,24 @@ impl Store {
     }
 }
 
+/// The variable that says where the store is: the one that is set, else the one that always counts
+/// (root's store follows no XDG_DATA_HOME).
+fn variable() -> &'static str {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let xdg = set("XDG_DATA_HOME") && !rustix::process::geteuid().is_root();
+    if xdg && !set("LAZARET_STORE") {
+        "XDG_DATA_HOME"
+    } else {
+        "LAZARET_STORE"
+    }
+}
+
 fn unreachable_store(path: &Path, e: Errno) -> Error {
     let error = Error::call(format!("open the store {path:?}"), e.raw_os_error());
     match e {
-        Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::ROFS | Errno::NOENT => {
-            error.hint("set XDG_DATA_HOME to a folder that you can read and write")
-        }
+        Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::ROFS | Errno::NOENT => error.hint(
+            format!("set {} to a folder that you can read and write", variable()),
+        ),
         _ => error,
     }
 }

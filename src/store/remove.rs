@@ -189,6 +189,27 @@ impl Store {
         done.map(|()| removed)
     }
 
+    /// Bytes of the blobs, and of the files of unpacked layers, that these images need.
+    ///
+    /// # Errors
+    /// As [`Self::usage`].
+    pub fn needed_by(&self, refs: &[Ref]) -> Result<(u64, u64)> {
+        let used = self.used_by(refs)?;
+        let mut blobs = 0u64;
+        for digest in &used.blobs {
+            blobs = blobs.saturating_add(self.blob_size(digest)?.unwrap_or(0));
+        }
+        let mut layers = 0u64;
+        for (map_name, id) in self.all_layers()? {
+            if used.layers.contains(&id)
+                && let Some(held) = self.layer(&map_name, &id)?
+            {
+                layers = layers.saturating_add(held.record.facts.size);
+            }
+        }
+        Ok((blobs, layers))
+    }
+
     /// What the store holds.
     pub fn usage(&self) -> Result<Usage> {
         let refs = self.refs()?;

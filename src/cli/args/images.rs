@@ -66,6 +66,9 @@ pub struct ImagesArgs {
     /// Show ids only
     #[arg(short, long)]
     pub quiet: bool,
+    /// Show each image's layers, and with whom it shares them
+    #[arg(long, conflicts_with_all = ["quiet", "format", "digests", "no_trunc"])]
+    pub tree: bool,
     /// Only images of this name
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub name: Option<String>,
