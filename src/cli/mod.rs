@@ -4,6 +4,7 @@
 //! engine's function of that name, and every error to `report`.
 
 mod args;
+mod complete;
 mod completion;
 mod env;
 mod instant;
@@ -42,6 +43,14 @@ pub fn main() -> ExitCode {
     // shut the store's own folders. Cell and workers have theirs.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let argv: Vec<OsString> = std::env::args_os().collect();
+    // Asked by completion scripts alone, and so no verb that clap would offer.
+    if argv.get(1).is_some_and(|verb| verb == "__complete") {
+        let words = argv
+            .iter()
+            .skip(2)
+            .map(|w| w.to_string_lossy().into_owned());
+        return ExitCode::from(complete::complete(&words.collect::<Vec<_>>()));
+    }
     ExitCode::from(match Cli::try_parse_from(&argv) {
         Ok(Cli { version: true, .. }) => finish("version", Format::Text, engine::version::short()),
         Ok(Cli { verb: Some(v), .. }) => dispatch(v),

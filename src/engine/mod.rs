@@ -9,6 +9,7 @@ pub mod inspect;
 mod journal;
 mod limits;
 pub mod load;
+pub mod names;
 mod obtain;
 pub mod place;
 pub mod policy;

@@ -124,7 +124,9 @@ pub fn check(name: &str) -> Result<(), String> {
         ),
         "umoci" | "skopeo" | "debootstrap" | "bwrap" | "busybox" | "unshare" | "python3"
         | "bash" | "strace" | "perl" | "git" | "gcc" | "docker-registry" | "htpasswd"
-        | "openssl" => yes(find(name).is_some(), "not installed"),
+        | "openssl" | "zsh" | "fish" | "man" | "mandoc" => {
+            yes(find(name).is_some(), "not installed")
+        }
         _ => panic!("support::need! does not know {name:?}"),
     }
 }
