@@ -243,6 +243,31 @@ fn what_a_limit_cannot_be_is_refused() {
     }
 }
 
+/// The programs are what they seem: where nothing bounds them, nothing stops them.
+#[test]
+fn without_a_bound_all_of_that_can_be_had() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    for way in [
+        &["malloc"][..],
+        &["shared"],
+        &["memfd"],
+        &["file", "/dev/shm/x"],
+        &["forks"],
+        &["orphan"],
+        &["spin"],
+        &["threads"],
+        &["daemons"],
+        &["naps"],
+        &["unwaited"],
+    ] {
+        let options = ["--rm", "-m", "2g", "-e", "PATIENCE=1"];
+        let ran = greedy(&home, &image, &options, way).exits(1);
+        assert!(ran.out().contains("ESCAPED"), "{way:?}: {ran}");
+    }
+}
+
 /// A look is never far: what crosses the bound and then sleeps is not there for long.
 #[test]
 fn who_crosses_the_bound_is_killed_at_once() {

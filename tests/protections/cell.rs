@@ -3,7 +3,7 @@
 use super::{HOST_NAME, RANGE, Row};
 use lazaret::plan::{Ground, IdMap, IdRange, Lower, Plan, Step, build};
 use lazaret::policy::{
-    BindMount, Granted, Grants, IdMapKind, Network, Origin, Ulimit, VerifyMode, Which,
+    BindMount, Granted, Grants, IdMapKind, Network, Origin, Resources, Ulimit, VerifyMode, Which,
 };
 use std::path::{Path, PathBuf};
 
@@ -75,6 +75,7 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         })],
         tool: None,
         timeout: None,
+        resources: Resources::default(),
         verify: granted(VerifyMode::Stat),
         tty: false,
         interactive: false,

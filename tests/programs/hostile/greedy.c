@@ -1,10 +1,12 @@
 /* Taking too much of memory, processor time or output, in the way argv[1]. Whoever is not stopped
- * says so after GIVE_UP MiB or seconds, so that nothing comes of it but a red test. */
+ * says so after some MiB and seconds (those in PATIENCE, if it is set), so that nothing comes of it but
+ * a red test. */
 #include "hostile.h"
 #include <sys/mman.h>
 #include <time.h>
 
-enum { GIVE_UP_MIB = 400, GIVE_UP_SECONDS = 20 };
+enum { GIVE_UP_MIB = 400 };
+static int patience = 20;
 static char block[1 << 20];
 
 static double now(clockid_t clock)
@@ -23,7 +25,7 @@ static void nap(int milliseconds)
 /* Until somebody puts an end to it. */
 __attribute__((noreturn)) static void hold(const char *how)
 {
-	sleep(GIVE_UP_SECONDS);
+	sleep(patience);
 	escaped("%s: nobody minded", how);
 }
 
@@ -47,9 +49,9 @@ static void fill(int fd)
 /* Processor time for as long as nobody minds. */
 __attribute__((noreturn)) static void spin(void)
 {
-	double end = now(CLOCK_MONOTONIC) + GIVE_UP_SECONDS;
+	double end = now(CLOCK_MONOTONIC) + patience;
 	while (now(CLOCK_MONOTONIC) < end) {}
-	exit(0);
+	escaped("nobody minded");
 }
 
 static void burn(double seconds)
@@ -76,6 +78,7 @@ int main(int c, char **v)
 {
 	const char *how = c > 1 ? v[1] : "";
 	setvbuf(stdout, 0, _IOLBF, 0);
+	if (getenv("PATIENCE")) patience = atoi(getenv("PATIENCE"));
 	if (!strcmp(how, "malloc")) touch(0, GIVE_UP_MIB);
 	else if (!strcmp(how, "shared")) touch(1, GIVE_UP_MIB);
 	else if (!strcmp(how, "memfd")) fill(memfd_create("x", 0));
@@ -106,12 +109,12 @@ int main(int c, char **v)
 	} else if (!strcmp(how, "daemons")) {
 		for (int i = 0; i < 3; i++) daemonize();
 	} else if (!strcmp(how, "naps")) {
-		double end = now(CLOCK_MONOTONIC) + GIVE_UP_SECONDS;
+		double end = now(CLOCK_MONOTONIC) + patience;
 		while (now(CLOCK_MONOTONIC) < end) burn(0.004), nap(2);
 	} else if (!strcmp(how, "unwaited")) {
 		/* Nobody gets their time: their parent does not wait. */
 		signal(SIGCHLD, SIG_IGN);
-		double end = now(CLOCK_MONOTONIC) + GIVE_UP_SECONDS;
+		double end = now(CLOCK_MONOTONIC) + patience;
 		while (now(CLOCK_MONOTONIC) < end) {
 			pid_t pid = fork();
 			if (!pid) burn(0.06), _exit(0);
