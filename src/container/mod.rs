@@ -1,6 +1,7 @@
 //! Running containers: the supervisor's loop, its relays, and the records of what is kept.
 
 pub mod cgroup;
+mod helper;
 pub mod meter;
 mod names;
 pub mod record;

@@ -21,6 +21,7 @@
 use crate::error::{Context, Error, Kind, Result};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstatfs, openat, statat};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -91,6 +92,8 @@ pub struct Sampler {
     base: Option<u64>,
     /// The largest sum that was followed by an exact look.
     largest: u64,
+    /// A process whose descriptors are not shown to this user.
+    blind: Option<i32>,
 }
 
 /// What a look counts.
@@ -129,7 +132,24 @@ impl Sampler {
             lost: 0,
             base: None,
             largest: 0,
+            blind: None,
         })
+    }
+
+    /// A process of the cell whose descriptors the last looks were not let see, if any.
+    pub fn blind(&mut self) -> Option<i32> {
+        self.blind.take()
+    }
+
+    /// The user namespace of a process; `None`: it is gone, or does not show it yet.
+    pub fn user_namespace(&self, pid: i32) -> Option<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        openat(&self.proc, format!("{pid}/ns/user"), flags, Mode::empty()).ok()
+    }
+
+    /// What it looks through.
+    pub fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        [&self.proc].into_iter().chain(&self.in_memory)
     }
 
     /// Looks once.
@@ -248,7 +268,16 @@ impl Sampler {
     fn find_unnamed_of(&mut self, pid: i32, mut left: usize) -> usize {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(&self.proc, format!("{pid}/fd"), flags, Mode::empty());
-        let Ok(folder) = folder else { return left };
+        let folder = match folder {
+            Ok(folder) => folder,
+            Err(e) => {
+                // pid 1 shows them to nobody, and has none of these.
+                if e == Errno::ACCESS && pid != 1 {
+                    self.blind = Some(pid);
+                }
+                return left;
+            }
+        };
         let Ok(entries) = Dir::read_from(&folder) else {
             return left;
         };

@@ -2,8 +2,9 @@
 //! cell, by its cgroup or by looking at its processes.
 
 use super::cgroup::Cgroup;
+use super::helper::Helper;
 use super::meter::{Holder, Meter, What};
-use super::sampler::{Count, SHORTEST, Sampler, pause, processors};
+use super::sampler::{Count, SHORTEST, Sample, Sampler, pause, processors};
 use super::supervise::Ended;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Resource, Step, Watch, Watched};
@@ -22,6 +23,26 @@ enum View {
     NotAsked,
     Asked(Instant),
     Here(Box<Sampler>),
+    Helped(Helper),
+}
+
+impl View {
+    /// Looks, with help from where that is needed.
+    fn look(&mut self, count: Count) -> Result<Sample> {
+        let sampler = match self {
+            Self::Helped(helper) => return helper.look(count),
+            Self::Here(sampler) => sampler,
+            Self::NotAsked | Self::Asked(_) => return Err(unseen("nothing is shown")),
+        };
+        let sample = sampler.look(count)?;
+        if let Some(pid) = sampler.blind()
+            && let Some(helper) = Helper::start(sampler, pid)?
+        {
+            *self = Self::Helped(helper);
+            return self.look(count);
+        }
+        Ok(sample)
+    }
 }
 
 /// The watch over one cell.
@@ -156,10 +177,11 @@ impl<'a> Watcher<'a> {
                     self.due = Some(now + SHORTEST);
                     return Ok(None);
                 }
-                View::Here(sampler) => {
-                    let sample = sampler.look(Count {
+                View::Here(_) | View::Helped(_) => {
+                    let time_too = time.is_some();
+                    let sample = self.view.look(Count {
                         memory,
-                        time: time.is_some(),
+                        time: time_too,
                     })?;
                     took = now.elapsed();
                     self.longest = self.longest.max(took);
@@ -195,6 +217,8 @@ impl<'a> Watcher<'a> {
     /// After the end: whether the kernel killed for want of memory; and the last counts.
     pub(super) fn end(&mut self) -> Option<Ended> {
         self.due = None;
+        // Ends a helper, if there is one.
+        self.view = View::NotAsked;
         let cgroup = self.cgroup?;
         if self.time.as_ref().is_some_and(|w| w.by_cgroup)
             && let Some(used) = cgroup.time()
