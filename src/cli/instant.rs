@@ -14,7 +14,7 @@ pub fn instant(text: &str, now: Timestamp) -> Option<i64> {
     if digits(number) && text.split('.').skip(1).all(digits) && text.split('.').count() <= 2 {
         return number.parse().ok();
     }
-    if let Ok(before) = values::duration(text) {
+    if let Ok(before) = values::duration("until", text) {
         return now
             .as_second()
             .checked_sub(i64::try_from(before.as_secs()).ok()?);
