@@ -211,6 +211,56 @@ fn every_end_has_its_word() {
 }
 
 #[test]
+fn limits_that_are_crossed_are_named_with_who_held_them() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    let meter = |report: &Value, what: &str| -> Value {
+        let all = report["meters"].as_array().unwrap();
+        let mut found = all
+            .iter()
+            .filter(|meter| meter["what"] == what && !meter["bound"].is_null());
+        found
+            .next()
+            .unwrap_or_else(|| panic!("{what}: {all:#?}"))
+            .clone()
+    };
+    for (flag, bound, command, ended, what) in [
+        (
+            "--output-limit",
+            "100KiB",
+            &["write", "1000000"][..],
+            "output",
+            "output",
+        ),
+        ("--cpu-time", "200ms", &["spin"], "cpu", "cpu-time"),
+        (
+            "--memory",
+            "32MiB",
+            &["fill", "/dev/shm/x", "60000000"],
+            "memory",
+            "memory",
+        ),
+    ] {
+        let line = ["run", "--rm", flag, bound, &image, "toolbox"];
+        let (ran, report) = reported(&home, &[&line, command].concat());
+        ran.exits(137);
+        assert_eq!(report["ended"], ended, "{report}");
+        let meter = meter(&report, what);
+        let number = |key: &str| meter[key].as_u64().unwrap();
+        assert!(number("used") >= number("bound"), "{meter}");
+        assert_ne!(meter["by"], "rusage");
+    }
+    let (ran, report) = reported(&home, &["run", "--rm", "--memory", "64MiB", &image, "true"]);
+    ran.exits(0);
+    assert_eq!(meter(&report, "memory")["bound"], 64 << 20);
+    assert!(report["peak_memory"].as_u64().unwrap() > 4096);
+    assert_eq!(grants(&report, "memory")[0]["value"], 64 << 20);
+    assert_eq!(grants(&report, "memory")[0]["origin"]["flag"], "--memory");
+    home.clean();
+}
+
+#[test]
 fn processor_time_is_the_cells() {
     need!("userns", "overlay");
     let home = home();

@@ -154,7 +154,9 @@ impl Journal {
             return;
         }
         known.usage = Some(exit.usage);
-        if !known.meters.iter().any(|meter| meter.what == What::Memory) {
+        // A sampler sees nothing of a command that ends before its first look.
+        let counted = |meter: &Meter| meter.what == What::Memory && meter.used.is_some();
+        if !known.meters.iter().any(counted) {
             let used = Some(exit.usage.largest);
             known.meters.push(Meter {
                 error: "of the largest process alone, and lazaret's own memory before it was \
