@@ -322,6 +322,9 @@ pub struct DfArgs {
 /// Tell what holds each promise on this machine, and what would mend it
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Also speak to this registry, and tell what holds
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub registry: Option<String>,
     /// How it is printed
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     pub format: Option<FormatArg>,

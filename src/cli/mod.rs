@@ -75,7 +75,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Rm(args) => rm(args),
         Verb::Inspect(args) => inspect(args),
         Verb::Policy(args) => policy_verb(args.verb),
-        Verb::Doctor(args) => doctor(&args),
+        Verb::Doctor(args) => doctor(args),
         Verb::Version(args) => version(args),
         Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),
         Verb::Image(args) => match args.verb {
@@ -202,9 +202,9 @@ fn policy_verb(verb: PolicyVerb) -> u8 {
     }
 }
 
-fn doctor(args: &args::DoctorArgs) -> u8 {
+fn doctor(args: args::DoctorArgs) -> u8 {
     let request = objects::doctor(args);
-    finish("doctor", request.format, engine::doctor::doctor(request))
+    finish("doctor", request.format, engine::doctor::doctor(&request))
 }
 
 fn version(args: args::VersionArgs) -> u8 {

@@ -98,8 +98,9 @@ pub fn verify(args: VerifyArgs) -> VerifyRequest {
 }
 
 /// `doctor`.
-pub fn doctor(args: &DoctorArgs) -> DoctorRequest {
+pub fn doctor(args: DoctorArgs) -> DoctorRequest {
     DoctorRequest {
+        registry: args.registry,
         format: args.format.map_or(Format::Text, Format::from),
     }
 }

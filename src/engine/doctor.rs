@@ -1,19 +1,24 @@
 //! `lazaret doctor`: what holds each promise on this machine, and what would mend the rest.
 
+mod around;
+
 use super::{DoctorRequest, place};
 use crate::error::{Error, Kind, Result};
-use crate::host::{Checkup, Line, Status};
+use crate::host::{Check, Checkup, Level, Line, Status};
 use crate::report::{self, Format};
 
-/// Prints each property with what holds it, and each problem with its cure. Exit code 0 if cells
-/// can run here, 1 if not.
+/// Prints each property with what holds it, each problem with its cure, and what lies around: name
+/// resolution, certificates, clock, credentials, store. A registry is spoken to where one is named,
+/// else nobody is. Exit code 0 if cells can run here and the registry answers, 1 if not.
 ///
 /// # Errors
 /// `Host`: the machine cannot be looked at; `Io`: standard output.
-pub fn doctor(request: DoctorRequest) -> Result<u8> {
+pub fn doctor(request: &DoctorRequest) -> Result<u8> {
     // A store that cannot be opened is no reason not to look at the machine.
-    let store = place::look_at_store().ok().flatten();
-    let checkup = crate::host::doctor(&super::limits::look(place::host(store.as_ref())?));
+    let store = place::look_at_store();
+    let opened = store.as_ref().ok().and_then(Option::as_ref);
+    let mut checkup = crate::host::doctor(&super::limits::look(place::host(opened)?));
+    checkup.around = around::checks(&store, request.registry.as_deref());
     let text = match request.format {
         Format::Text => {
             let width = report::Screen::stdout().columns.unwrap_or(60);
@@ -22,7 +27,8 @@ pub fn doctor(request: DoctorRequest) -> Result<u8> {
         Format::Json => as_json(&checkup)? + "\n",
     };
     report::stdout(&text)?;
-    Ok(u8::from(!checkup.is_well()))
+    let well = checkup.is_well() && around::answered(&checkup.around);
+    Ok(u8::from(!well))
 }
 
 fn as_text(checkup: &Checkup, width: usize) -> String {
@@ -41,6 +47,12 @@ fn as_text(checkup: &Checkup, width: usize) -> String {
         };
         put(&mut out, mark, &problem.what, width);
         put(&mut out, "    fix: ", &problem.fix, width);
+    }
+    if !checkup.around.is_empty() {
+        out.push('\n');
+    }
+    for check in &checkup.around {
+        surrounding(&mut out, check, width);
     }
     out.push('\n');
     if let Some(cgroup) = &checkup.cgroup {
@@ -64,6 +76,23 @@ fn as_text(checkup: &Checkup, width: usize) -> String {
     };
     put(&mut out, "", &verdict, width);
     out
+}
+
+fn surrounding(out: &mut String, check: &Check, width: usize) {
+    let mark = match check.level {
+        Level::Ok => "ok      ",
+        Level::Note => "note    ",
+        Level::Problem => "PROBLEM ",
+    };
+    put(
+        out,
+        mark,
+        &format!("{}: {}", check.about, check.what),
+        width,
+    );
+    if !check.fix.is_empty() {
+        put(out, "    fix: ", &check.fix, width);
+    }
 }
 
 fn property(out: &mut String, line: &Line, width: usize) {
@@ -150,6 +179,11 @@ mod tests {
                 blocks: true,
             }],
             cgroup: None,
+            around: vec![
+                Check::ok("names", "names are asked of 10.0.2.3 (/etc/resolv.conf)"),
+                Check::note("clock", "nobody keeps it right\u{1b}", "timedatectl set-ntp true"),
+                Check::problem("proxy", "HTTPS_PROXY is no address", "unset it"),
+            ],
         }
     }
 
@@ -176,6 +210,13 @@ mod tests {
                    abi <abi/4.0>,
                    profile lazaret /usr/{local/,}bin/lazaret flags=(unconfined) { userns, }
 
+        ok      names: names are asked of 10.0.2.3
+                (/etc/resolv.conf)
+        note    clock: nobody keeps it right\u{fffd}
+            fix: timedatectl set-ntp true
+        PROBLEM proxy: HTTPS_PROXY is no address
+            fix: unset it
+
         containers do not run here; 1 of 4 promises could be held
         wholly
         ");
@@ -189,5 +230,7 @@ mod tests {
         assert_eq!(value["lines"][1]["status"], "weaker");
         assert_eq!(value["lines"][0]["holders"][1]["by"], "Landlock scope");
         assert_eq!(value["problems"][0]["blocks"], true);
+        assert_eq!(value["around"][2]["level"], "problem");
+        assert_eq!(value["around"][0]["about"], "names");
     }
 }

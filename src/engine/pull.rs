@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const AT_ONCE: usize = 3;
 
 /// Where machines keep the certificates that they trust, as PEM.
-const ROOTS: [&str; 4] = [
+pub(super) const ROOTS: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -429,7 +429,7 @@ fn follow(mut told: std::fs::File, wanted: &[Wanted<'_>], progress: &mut Progres
 }
 
 /// How to speak to the registry, with everything that lies on this machine read here.
-fn options(request: &PullRequest) -> Result<Options> {
+pub(super) fn options(request: &PullRequest) -> Result<Options> {
     let reference = &request.reference;
     let secret = host::credential(&reference.domain, &reference.path)?;
     let auth = secret.map(|credential| Auth {

@@ -262,8 +262,10 @@ pub struct DfRequest {
 }
 
 /// `doctor`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoctorRequest {
+    /// `--registry`: speak to this one and tell what holds; else nobody is spoken to.
+    pub registry: Option<String>,
     /// How it is printed.
     pub format: Format,
 }

@@ -90,6 +90,24 @@ pub fn credential(registry: &str, repository: &str) -> Result<Option<Credential>
     Ok(None)
 }
 
+/// Each file of credentials that is there, with the helpers that it names, or why it cannot be used.
+pub(super) fn kept(
+    env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+) -> Vec<(PathBuf, Result<Vec<String>>)> {
+    let mut kept = Vec::new();
+    for path in files(env) {
+        match read(&path) {
+            Ok(None) => {}
+            Ok(Some(file)) => {
+                let helpers = file.helpers.into_values().chain(file.store);
+                kept.push((path, Ok(helpers.collect())));
+            }
+            Err(e) => kept.push((path, Err(e))),
+        }
+    }
+    kept
+}
+
 /// Where credentials may lie, the first first.
 fn files(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
     let folder = |name: &str| env(name).map(PathBuf::from).filter(|p| p.is_absolute());

@@ -17,7 +17,9 @@ pub mod tool;
 
 pub use cgroup::cgroup;
 pub use credentials::{Credential, credential};
-pub use doctor::{Checkup, Line, Problem, Snapshot, Status, doctor, why_no_cell};
+pub use doctor::{
+    Check, Checkup, Level, Line, Problem, Snapshot, Status, around, doctor, why_no_cell,
+};
 pub use ids::pick_range;
 pub use outside::outside;
 pub use policy_files::{InForce, Places, Text, policy, policy_from, policy_with, today};

@@ -17,9 +17,11 @@ mod failure;
 mod http;
 mod options;
 mod origin;
+mod ping;
 mod retry;
 
 pub use options::{Auth, Limits, Options, Roots};
+pub use ping::Ping;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::quote::quoted;

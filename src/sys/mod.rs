@@ -5,6 +5,7 @@
 
 mod args;
 mod call;
+mod clock;
 mod probe;
 pub mod probe_calls;
 mod process;
@@ -16,6 +17,7 @@ pub use call::{
     new_cgroup_namespace, new_network_namespace, open_pty_peer, page_size, plain_personality,
     signal_pidfd,
 };
+pub use clock::clock_is_synchronised;
 pub use probe::landlock_abi;
 pub use process::{
     Cloned, ExecArgs, Namespaces, SingleThread, Usage, clone3, execve, exit_now, fork,
