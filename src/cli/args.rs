@@ -69,6 +69,8 @@ pub enum Verb {
     Version(VersionArgs),
     /// Print a completion script for a shell
     Completion(CompletionArgs),
+    /// Print a manual page
+    Man(ManArgs),
     /// Manage images
     Image(ImageArgs),
     /// Manage containers
@@ -344,6 +346,19 @@ pub struct CompletionArgs {
     /// The shell
     #[arg(value_name = "bash|zsh|fish", hide_possible_values = true)]
     pub shell: ShellArg,
+}
+
+/// Print a manual page
+#[derive(Debug, Args)]
+#[command(after_help = "Shown by man: lazaret man run | man -l -\n\
+    lazaret-policy(5), the language of policies, is lazaret man policy.5")]
+pub struct ManArgs {
+    /// Write all pages to DIR/man1 and DIR/man5, for `man -M DIR`
+    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    pub dir: Option<std::path::PathBuf>,
+    /// A verb, or policy.5; without it, lazaret's own
+    #[arg(value_name = "PAGE")]
+    pub page: Vec<String>,
 }
 
 /// The shells that have a completion script.

@@ -10,6 +10,7 @@ mod env;
 mod instant;
 mod limits;
 mod listing;
+mod man;
 mod mounts;
 mod objects;
 mod policy;
@@ -78,6 +79,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Doctor(args) => doctor(args),
         Verb::Version(args) => version(args),
         Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),
+        Verb::Man(args) => finish("man", TEXT, man::man(&args)),
         Verb::Image(args) => match args.verb {
             ImageVerb::Ls(args) => images(args),
             ImageVerb::Load(args) => load(args),

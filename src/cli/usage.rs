@@ -132,7 +132,8 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 13] = [
+    const SIMPLE: [&str; 14] = [
+        "man",
         "pull",
         "run",
         "tool",

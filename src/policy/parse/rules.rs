@@ -538,3 +538,26 @@ fn mistaken(key: Key, value: &str) -> Option<(String, String)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::limit::Limit;
+
+    /// lazaret-policy(5) knows each word of the language.
+    #[test]
+    fn the_manual_page_knows_every_word() {
+        let page = include_str!("../../cli/man/lazaret-policy.5").replace('\\', "");
+        let keys = DENY.iter().chain(ALLOW).chain(GIVE).map(|key| key.name());
+        let limits = Limit::ALL.iter().map(|limit| limit.name());
+        let accepts = ACCEPTS.iter().map(|(word, _)| *word);
+        for word in keys.chain(limits).chain(accepts).chain(FACTS) {
+            let whole = |at: usize, end: usize| {
+                let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                !page[..at].ends_with(letter) && !page[end..].starts_with(letter)
+            };
+            let mut found = page.match_indices(word);
+            assert!(found.any(|(at, _)| whole(at, at + word.len())), "{word}");
+        }
+    }
+}
