@@ -69,6 +69,23 @@ fn prune_asks_and_does_as_docker() {
     run(&home, &["container", "prune"]).ok().prints(question);
     assert_eq!(ids(&home), id);
 
+    // Labels of containers.
+    let labelled = ["run", "--name", "mark", "--label", "mark=1", "used", "true"];
+    run(&home, &labelled).ok();
+    run(
+        &home,
+        &["container", "prune", "-f", "--filter", "label=mark=2"],
+    )
+    .ok()
+    .prints("Total reclaimed space: 0B\n");
+    run(
+        &home,
+        &["container", "prune", "-f", "--filter", "label=mark"],
+    )
+    .ok()
+    .says("Deleted Containers:\n");
+    assert_eq!(ids(&home), id);
+
     // What filters leave, and what is in use.
     run(
         &home,

@@ -119,7 +119,7 @@ fn wanted(filters: &[PruneFilter], made: i64, labels: &BTreeMap<String, String>)
     })
 }
 
-/// Containers that do not run. They have no labels.
+/// Containers that do not run. Of damaged ones no label is known.
 fn containers(store: &Store, request: &PruneRequest, swept: &mut Swept) -> Result<()> {
     let containers = Containers::new(store.containers()?);
     let survey = containers.survey()?;
@@ -128,7 +128,7 @@ fn containers(store: &Store, request: &PruneRequest, swept: &mut Swept) -> Resul
     for container in survey.containers {
         let record = &container.record;
         let made = ps::instant(record.created).as_second();
-        if container.state == State::Running || !wanted(&request.filters, made, &none) {
+        if container.state == State::Running || !wanted(&request.filters, made, &record.labels) {
             continue;
         }
         match place::forget_container(&containers, record) {
