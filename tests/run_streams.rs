@@ -301,3 +301,163 @@ fn without_a_terminal_t_is_refused_or_harmless() {
         .ok()
         .says("1 /dev/");
 }
+
+/// Runs `script` in a shell, with `$L` for lazaret and `$I` for the toolbox's image.
+fn scripted(home: &Home, image: &str, script: &str) -> support::Ran {
+    let bash = support::find("bash").unwrap();
+    home.program(&bash, ["-c", script])
+        .env("L", env!("CARGO_BIN_EXE_lazaret"))
+        .env("I", image)
+        .run()
+}
+
+#[test]
+fn a_full_disk_behind_the_pipe_is_told() {
+    need!("userns", "overlay", "bash");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    for command in ["echo x", "toolbox write 1000000000"] {
+        let script = format!("$L run --rm $I {command} >/dev/full");
+        scripted(&home, &image, &script)
+            .exits(125)
+            .complains("write a standard stream: no space left");
+    }
+    // The other stream goes on.
+    scripted(
+        &home,
+        &image,
+        "$L run --rm $I toolbox all write 10 2 , echo still 2>/dev/full",
+    )
+    .exits(125)
+    .prints("still\n");
+    home.clean();
+}
+
+#[test]
+fn a_reader_that_is_satisfied_ends_an_endless_command() {
+    need!("userns", "overlay", "bash");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let script = "$L run --rm $I cat /dev/zero | head -c 5 | wc -c; echo ${PIPESTATUS[0]}";
+    scripted(&home, &image, script).ok().prints("5\n141\n");
+    home.clean();
+}
+
+/// Who writes to a command that reads no more learns of it at once, not when the command ends.
+#[test]
+fn input_that_is_not_wanted_is_refused() {
+    need!("userns", "overlay");
+    use std::io::Write as _;
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let command = ["toolbox", "all", "close", "0", ",", "signals"];
+    let line = ["run", "--rm", "-i", &image];
+    let mut running = home.lazaret(line.into_iter().chain(command)).spawn();
+    running.until_out("ready");
+    let mut input = running.stdin.take().unwrap();
+    let (told, hear) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(input.write_all(&[b'x'; 1 << 20])));
+    let written = hear.recv_timeout(std::time::Duration::from_secs(20));
+    let error = written.unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    running.signal(Signal::TERM);
+    running.wait().exits(40);
+    home.clean();
+}
+
+#[test]
+fn streams_that_are_closed_or_no_streams() {
+    need!("userns", "overlay", "bash");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    for (script, code) in [
+        ("$L run --rm -i $I toolbox all cat , exit 7 <&- >&- 2>&-", 7),
+        ("$L run --rm -i $I toolbox all cat , exit 7 <&-", 7),
+        ("$L run --rm $I toolbox all echo x , exit 7 >&-", 7),
+    ] {
+        scripted(&home, &image, script).exits(code).prints("");
+    }
+    // Whatever number is free here, inside there are three and they are pipes or nothing.
+    let ran = scripted(&home, &image, "$L run --rm $I toolbox fds <&- 2>&-").ok();
+    assert_eq!(ran.out().lines().count(), 3, "{ran}");
+    assert!(ran.out().starts_with("0 /dev/null\n1 pipe:"), "{ran}");
+    for (script, why) in [
+        ("$L run --rm -i $I cat </", "is a directory"),
+        ("$L run --rm -i $I cat 0>/dev/null", "bad file descriptor"),
+    ] {
+        scripted(&home, &image, script)
+            .exits(125)
+            .prints("")
+            .complains(&format!("read a standard stream: {why}"));
+    }
+    home.clean();
+}
+
+/// Every byte, whatever kind of file is outside, and whoever made it one that does not wait.
+#[test]
+fn bytes_are_bytes() {
+    need!("userns", "overlay", "bash");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let bytes: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect();
+    std::fs::write(home.path("in"), &bytes).unwrap();
+    for script in [
+        "$L run --rm -i $I cat <in >out",
+        "$L run --rm -i $I cat <in >>out",
+        "cat in | $L run --rm -i $I cat | cat >out",
+        "$L run --rm -i $I cat <in | (sleep 0.2; cat) >out",
+        "(sleep 0.2; cat in) | $L run --rm -i $I cat >out",
+    ] {
+        scripted(&home, &image, script).ok();
+        assert!(
+            std::fs::read(home.path("out")).unwrap() == bytes,
+            "{script}"
+        );
+        std::fs::remove_file(home.path("out")).unwrap();
+    }
+    // A pair of sockets that never wait, as some programs start others.
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_lazaret"))
+        .args(["run", "--rm", "-i", &image, "cat"])
+        .env("LAZARET_STORE", home.store())
+        .env("XDG_CONFIG_HOME", home.root().join("config"))
+        .stdin(std::os::fd::OwnedFd::from(theirs.try_clone().unwrap()))
+        .stdout(std::os::fd::OwnedFd::from(theirs))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut sender, mut receiver) = (ours.try_clone().unwrap(), ours);
+    let sent = bytes.clone();
+    let writer = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut sender, &sent).unwrap();
+        sender.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut back = Vec::new();
+    std::io::Read::read_to_end(&mut receiver, &mut back).unwrap();
+    writer.join().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(back == bytes, "{} bytes came back", back.len());
+    home.clean();
+}
+
+/// A reader that takes its time: the command waits, and nothing is kept in memory meanwhile.
+#[test]
+fn a_slow_reader_costs_no_memory() {
+    need!("userns", "overlay", "bash");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let script = "$L run --rm $I toolbox write 100000000 > >(sleep 1; exec wc -c) & pid=$!; \
+                  sleep 0.8; grep VmHWM /proc/$pid/status >&2; wait $pid";
+    let ran = scripted(&home, &image, script).ok().prints("100000000\n");
+    let kilobytes: u64 = ran
+        .err()
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap();
+    assert!(kilobytes < 40_000, "{ran}");
+    home.clean();
+}

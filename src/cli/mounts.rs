@@ -90,6 +90,7 @@ pub fn volume(text: &str) -> Result<BindAsk> {
     let mut ask = BindAsk {
         flag: "-v",
         source: source(from, &wrong)?,
+        subpath: None,
         target: target(to, &wrong)?,
         read_only: false,
         no_exec: false,
@@ -106,6 +107,7 @@ pub fn volume(text: &str) -> Result<BindAsk> {
             }
             "noexec" => ask.no_exec = true,
             "nosuid" | "nodev" | "private" | "rprivate" | "rbind" => {}
+            option if COHERENT.contains(&option) => {}
             _ => return Err(no_option(&wrong, option)),
         }
     }
@@ -145,10 +147,46 @@ pub fn device(text: &str) -> Result<DeviceAsk> {
     })
 }
 
+/// How late a write may be seen on the other side, where a virtual machine lies between: nowhere
+/// later than at once here, which is more than any of them asks for.
+const COHERENT: [&str; 4] = ["consistent", "default", "cached", "delegated"];
+
+const NO_VOLUMES: &str = "volumes are not built yet; a folder of yours has no such option";
+const NO_PASSING: &str = "mounts that are made later never pass between the cell and the host; \
+                          private is what always holds";
+const NO_LABELS: &str =
+    "labels of the host's files are never changed; leave it out where nothing asks for labels";
+const NO_OWNERS: &str =
+    "owners of the host's files are never changed; --userns keep-id runs as you";
+const NO_PART: &str = "what is mounted below a folder comes along, because the kernel lets nobody \
+                       uncover what it hides; name a folder without mounts below it";
+
+/// Why docker's and podman's other options and keys are not to be had; `KEY` or `KEY=VALUE`.
+fn why_not(option: &str) -> Option<&'static str> {
+    Some(match option.split_once('=') {
+        Some(("bind-propagation", _)) => NO_PASSING,
+        Some(("bind-recursive", "writable")) => {
+            "read-only holds for all that is mounted below, too; bind-recursive=readonly says so"
+        }
+        Some(("bind-recursive", _)) => NO_PART,
+        _ => match option.split('=').next().unwrap_or(option) {
+            "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable" => NO_PASSING,
+            "z" | "Z" | "relabel" => NO_LABELS,
+            "U" | "chown" | "idmap" => NO_OWNERS,
+            "bind" | "bind-nonrecursive" => NO_PART,
+            "suid" | "dev" => "nosuid and nodev always hold",
+            "copy" | "nocopy" | "volume-nocopy" | "volume-driver" | "volume-opt"
+            | "volume-label" => NO_VOLUMES,
+            _ => return None,
+        },
+    })
+}
+
 fn no_option(wrong: &dyn Fn(String) -> Error, option: &str) -> Error {
-    wrong(format!("option {option:?} is not built"))
-        .kind(Kind::Unsupported)
-        .hint("ro, rw and noexec are; nosuid, nodev and private always hold")
+    let error = wrong(format!("option {option:?} is not built")).kind(Kind::Unsupported);
+    error.hint(
+        why_not(option).unwrap_or("ro, rw and noexec are; nosuid, nodev and private always hold"),
+    )
 }
 
 /// `--mount type=bind|tmpfs,KEY[=VALUE],...`, of which `ro` and `readonly` need no value.
@@ -178,6 +216,7 @@ pub fn mount(text: &str) -> Result<Mount> {
     };
     let mut recursive = false;
     let (mut from, mut to, mut read_only, mut bytes, mut mode) = (None, None, false, None, None);
+    let mut below = None;
     for (key, value) in fields {
         let needed = || {
             let value = value.filter(|value| !value.is_empty());
@@ -186,6 +225,8 @@ pub fn mount(text: &str) -> Result<Mount> {
         match key {
             "type" => {}
             "source" | "src" if bind => from = Some(source(needed()?, &wrong)?),
+            // docker has it for its volumes, podman by the shorter name.
+            "volume-subpath" | "subpath" if bind => below = Some(subpath(needed()?, &wrong)?),
             "target" | "destination" | "dst" => to = Some(target(needed()?, &wrong)?),
             "readonly" | "ro" => {
                 read_only = match value {
@@ -217,6 +258,10 @@ pub fn mount(text: &str) -> Result<Mount> {
                 "readonly" => recursive = true,
                 other => return Err(no_key(&wrong, &format!("{key}={other}"))),
             },
+            "consistency" if bind => match needed()? {
+                value if COHERENT.contains(&value) => {}
+                other => return Err(no_key(&wrong, &format!("{key}={other}"))),
+            },
             _ => return Err(no_key(&wrong, key)),
         }
     }
@@ -236,10 +281,20 @@ pub fn mount(text: &str) -> Result<Mount> {
     Ok(Mount::Bind(BindAsk {
         flag: "--mount",
         source: from.ok_or_else(|| wrong("no source=".to_owned()))?,
+        subpath: below,
         target,
         read_only,
         no_exec: false,
     }))
+}
+
+/// A path below the source.
+fn subpath(path: &str, wrong: &dyn Fn(String) -> Error) -> Result<String> {
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        let cause = format!("the subpath {path:?} is not below the source");
+        return Err(wrong(cause).hint("it is relative, and without `..`"));
+    }
+    Ok(path.to_owned())
 }
 
 /// Permission bits in octal, the sticky one too.
@@ -249,9 +304,11 @@ fn bits(text: &str) -> Option<u32> {
 }
 
 fn no_key(wrong: &dyn Fn(String) -> Error, key: &str) -> Error {
-    wrong(format!("{key} is not built"))
-        .kind(Kind::Unsupported)
-        .hint("type, source, target, readonly, tmpfs-size and tmpfs-mode are")
+    let error = wrong(format!("{key} is not built")).kind(Kind::Unsupported);
+    error.hint(
+        why_not(key)
+            .unwrap_or("type, source, subpath, target, readonly, tmpfs-size and tmpfs-mode are"),
+    )
 }
 
 /// `--tmpfs PATH[:OPTION,...]`. What a cell's tmpfs always is may be said; other options are
@@ -373,6 +430,7 @@ mod tests {
             BindAsk {
                 flag: "-v",
                 source: "./x".to_owned(),
+                subpath: None,
                 target: "/y".to_owned(),
                 read_only: false,
                 no_exec: false
@@ -380,7 +438,7 @@ mod tests {
         );
         let narrow = volume("/a/b:/y:ro,nosuid,noexec").unwrap();
         assert!(narrow.read_only && narrow.no_exec);
-        assert!(!volume("..:/y:rw,nodev,rprivate").unwrap().read_only);
+        assert!(!volume("..:/y:rw,nodev,rprivate,cached").unwrap().read_only);
         for (text, word) in [
             ("", "without a name"),
             ("/x", "without a name"),
@@ -435,6 +493,8 @@ mod tests {
         assert_eq!((ask.source.as_str(), ask.target.as_str()), ("/a:b", "/y"));
         assert!(ask.read_only && ask.flag == "--mount");
         assert!(!bind("type=bind,src=./x,dst=/y,ro=false,bind-propagation=rprivate").read_only);
+        let below = bind("type=bind,source=./x,volume-subpath=a/b,target=/y,consistency=cached");
+        assert_eq!(below.subpath.as_deref(), Some("a/b"));
         assert_eq!(
             mount("type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=0700,ro").unwrap(),
             Mount::Tmpfs(TmpfsAsk {
@@ -457,8 +517,8 @@ mod tests {
             ("type=bind,source=./x,target=x", "not absolute"),
             ("type=bind,source=./x,target=/x,readonly=maybe", "readonly"),
             (
-                "type=bind,source=./x,target=/x,consistency=cached",
-                "consistency",
+                "type=bind,source=./x,target=/x,consistency=sometimes",
+                "consistency=sometimes",
             ),
             (
                 "type=bind,source=./x,target=/x,bind-propagation=shared",
@@ -470,6 +530,10 @@ mod tests {
             ),
             ("type=bind,source=./x,target=/x,tmpfs-size=1m", "tmpfs-size"),
             ("type=bind,source=./x,target=/x,", "is not built"),
+            ("type=bind,source=./x,target=/x,subpath=../y", "not below"),
+            ("type=bind,source=./x,target=/x,subpath=/y", "not below"),
+            ("type=bind,source=./x,target=/x,subpath", "no value"),
+            ("type=tmpfs,target=/x,subpath=y", "subpath"),
             ("type=tmpfs,source=./x,target=/x", "source"),
             ("type=tmpfs,target=/x,tmpfs-size=0", "not a size"),
             ("type=tmpfs,target=/x,tmpfs-mode=4777", "no mode"),
@@ -477,6 +541,40 @@ mod tests {
         ] {
             let error = mount(text).unwrap_err();
             assert!(error.cause.contains(word), "{text}: {error}");
+        }
+    }
+
+    /// What docker and podman have besides says why it is not to be had.
+    #[test]
+    fn each_option_has_a_reason() {
+        for (option, word) in [
+            ("z", "labels"),
+            ("Z", "labels"),
+            ("U", "keep-id"),
+            ("shared", "never pass"),
+            ("rslave", "never pass"),
+            ("nocopy", "volumes"),
+            ("suid", "always hold"),
+            ("bind", "comes along"),
+            ("what", "noexec are"),
+        ] {
+            let error = volume(&format!("./x:/y:{option}")).unwrap_err();
+            assert_eq!(error.kind, Kind::Unsupported);
+            assert!(error.hint.unwrap().contains(word), "{option}");
+        }
+        for (key, word) in [
+            ("bind-propagation=rshared", "never pass"),
+            ("bind-recursive=disabled", "comes along"),
+            ("bind-nonrecursive", "comes along"),
+            ("bind-recursive=writable", "holds for all"),
+            ("volume-driver=x", "volumes"),
+            ("relabel=shared", "labels"),
+            ("U=true", "keep-id"),
+            ("what=x", "subpath"),
+        ] {
+            let error = mount(&format!("type=bind,source=./x,target=/y,{key}")).unwrap_err();
+            assert_eq!(error.kind, Kind::Unsupported);
+            assert!(error.hint.unwrap().contains(word), "{key}");
         }
     }
 }

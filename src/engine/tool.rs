@@ -106,6 +106,7 @@ fn asked(
     let bind = |flag, source: &str, target: &str, read_only| BindAsk {
         flag,
         source: source.to_owned(),
+        subpath: None,
         target: target.to_owned(),
         read_only,
         no_exec: false,

@@ -38,8 +38,20 @@ pub fn outside(
     let mounts = Mounts::read()?;
     let (mut facts, mut open) = (Vec::new(), Vec::new());
     for bind in binds {
-        let source = open_path(&bind.source, bind.flag)?;
-        facts.push(describe(source.as_fd(), bind.flag, &mounts)?);
+        let named = open_path(&bind.source, bind.flag)?;
+        let (source, through) = match &bind.subpath {
+            None => (named, None),
+            Some(subpath) => {
+                let through = utf8_path_racy(named.as_fd(), bind.flag)?;
+                let source = open_subpath(named.as_fd(), subpath, bind.flag)?;
+                (source, Some(through))
+            }
+        };
+        let facts_of = describe(source.as_fd(), bind.flag, &mounts)?;
+        facts.push(SourceFacts {
+            through,
+            ..facts_of
+        });
         open.push(source);
     }
     let mut nodes = Vec::new();
@@ -102,6 +114,28 @@ pub(super) fn open_path(path: &str, flag: &str) -> Result<OwnedFd> {
                 .kind(Kind::NotFound)
                 .hint("nothing is made outside for a mount: make the folder or file first"),
             Errno::LOOP => error.hint("links in /proc, as /proc/self/fd/3, are not followed"),
+            _ => error,
+        }
+    })
+}
+
+/// What lies below an open folder, by its descriptor: whoever may write there leads nobody out of it
+/// (openat2(2); CVE-2017-1002101 and CVE-2021-25741 are subpaths looked up by name).
+fn open_subpath(folder: BorrowedFd<'_>, subpath: &str, flag: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    openat2(folder, subpath, flags, Mode::empty(), resolve).map_err(|errno| {
+        let shown: String = subpath.chars().take(200).collect();
+        let error = Error::call(
+            format!("{flag}: open the subpath {shown:?}"),
+            errno.raw_os_error(),
+        );
+        match errno {
+            Errno::NOENT => error
+                .kind(Kind::NotFound)
+                .hint("nothing is made outside for a mount: make the folder or file first"),
+            Errno::LOOP => error.hint("no symbolic link is followed below the source"),
+            Errno::XDEV => error.hint("a subpath stays below its source"),
             _ => error,
         }
     })
@@ -184,6 +218,7 @@ fn describe(source: BorrowedFd<'_>, flag: &str, mounts: &Mounts) -> Result<Sourc
     };
     Ok(SourceFacts {
         mounts: mounts.at_and_below(mount.stx_mnt_id, &path),
+        through: None,
         path,
         kind,
         uid: stat.st_uid,
@@ -300,6 +335,7 @@ mod tests {
         let ask = |source: &str| BindAsk {
             flag: "-v",
             source: source.to_owned(),
+            subpath: None,
             target: "/x".to_owned(),
             read_only: true,
             no_exec: false,
@@ -318,6 +354,47 @@ mod tests {
         ] {
             let error = super::outside(&[ask(path.to_str().unwrap())], &[], &folder).unwrap_err();
             assert_eq!(error.kind, kind, "{error}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A folder's subpath is below it: no link, and no `..`, leads out or anywhere.
+    #[test]
+    fn a_subpath_stays_below() {
+        let folder = std::env::temp_dir().join(format!("lazaret-subpath-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("base/a/b")).unwrap();
+        let folder = folder.canonicalize().unwrap();
+        let base = folder.join("base");
+        std::os::unix::fs::symlink("a", base.join("link")).unwrap();
+        std::os::unix::fs::symlink("/", base.join("root")).unwrap();
+        let look = |subpath: &str| {
+            let ask = BindAsk {
+                flag: "--mount",
+                source: base.to_str().unwrap().to_owned(),
+                subpath: Some(subpath.to_owned()),
+                target: "/x".to_owned(),
+                read_only: true,
+                no_exec: false,
+            };
+            super::outside(&[ask], &[], Path::new("/none")).map(|(mut o, _)| o.sources.remove(0))
+        };
+        let found = look("a/b").unwrap();
+        assert_eq!(found.path, base.join("a/b").to_str().unwrap());
+        assert_eq!(found.through.as_deref(), base.to_str());
+        assert_eq!(
+            look("a/../a").unwrap().path,
+            base.join("a").to_str().unwrap()
+        );
+        for (subpath, kind) in [
+            ("link", Kind::Io),
+            ("link/b", Kind::Io),
+            ("root/etc", Kind::Io),
+            ("..", Kind::Io),
+            ("a/../../base", Kind::Io),
+            ("/etc", Kind::Io),
+            ("none", Kind::NotFound),
+        ] {
+            assert_eq!(look(subpath).unwrap_err().kind, kind, "{subpath}");
         }
         std::fs::remove_dir_all(&folder).unwrap();
     }

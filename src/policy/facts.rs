@@ -146,6 +146,8 @@ pub struct SourceFacts {
     /// Where the file system that it lies on and those that are mounted below it are mounted, and of
     /// what type they are: `("/srv/chroot/proc", "proc")`.
     pub mounts: Vec<(String, String)>,
+    /// The real path of the folder that was named, where the source is a subpath of it.
+    pub through: Option<String>,
 }
 
 /// What a file is.

@@ -206,6 +206,32 @@ impl Place<'_> {
     }
 }
 
+/// Whether a folder may be named for something below it: none of it is uncovered but that, so that it
+/// is enough if it may be read, and what is denied below it is not asked for.
+fn passes(
+    policy: &Policy,
+    subject: &Subject,
+    path: &str,
+    outside: &Outside,
+) -> std::result::Result<(), Reason> {
+    let place = Place {
+        path,
+        write: false,
+        outside,
+    };
+    let denied = |pattern: &str| place.denied_by(pattern) == Speaks::OfIt;
+    let allowed = |pattern: &str| place.allowed_by(pattern);
+    policy
+        .ask_by(
+            subject,
+            Key::Mounts,
+            &format!("{path}:ro"),
+            &denied,
+            &allowed,
+        )
+        .map(drop)
+}
+
 /// Whether a path may be had: for comparing policies.
 pub(super) fn lets(
     policy: &Policy,
@@ -309,6 +335,11 @@ pub(super) fn binds(
                 None
             }
         };
+        if let (Some(_), Some(through)) = (&origin, &source.through)
+            && let Err(reason) = passes(policy, subject, through, &host.outside)
+        {
+            refuse(reason);
+        }
         // A tool's mounts are at their own places: one refusal says it.
         if (request.tool.is_none() || origin.is_some())
             && let Err(reason) = policy.ask(subject, Key::Targets, &target)
@@ -354,8 +385,12 @@ pub(super) fn apart(binds: &[Granted<BindMount>], tmpfs: &[Granted<TmpfsMount>])
 }
 
 fn written(ask: &BindAsk) -> String {
+    let below = match &ask.subpath {
+        Some(subpath) => format!(" below it {}", words::shown(subpath)),
+        None => String::new(),
+    };
     format!(
-        "{} {}:{} ({})",
+        "{} {}{below}:{} ({})",
         ask.flag,
         words::shown(&ask.source),
         words::shown(&ask.target),
@@ -396,8 +431,9 @@ fn cured(
         };
         place.ask(policy, subject).is_ok()
     };
-    // -v takes no path with a colon.
-    let flag = |source: &str| match source.contains(':') || ask.target.contains(':') {
+    // -v takes no path with a colon, and no subpath.
+    let unwritable = ask.subpath.is_some() || ask.target.contains(':');
+    let flag = |source: &str| match unwritable || source.contains(':') {
         true => None,
         false => in_a_shell(&format!("{source}:{}:ro", ask.target)),
     };

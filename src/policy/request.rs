@@ -150,6 +150,8 @@ pub struct BindAsk {
     pub flag: &'static str,
     /// The path outside, as written.
     pub source: String,
+    /// Of that folder only what this path leads to, without a symbolic link on the way.
+    pub subpath: Option<String>,
     /// Absolute path inside.
     pub target: String,
     /// It is not written to.

@@ -397,6 +397,7 @@ impl Case {
                 gid: uid,
                 mode: 0o755,
                 mounts: Vec::new(),
+                through: None,
             }
         };
         let device = |ask: &DeviceAsk| DeviceFacts {

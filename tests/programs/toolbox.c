@@ -425,6 +425,40 @@ static int do_line(int c, char **v)
 	return 0;
 }
 
+static int do_close(int c, char **v) { return c < 2 || close(atoi(v[1])) ? fail("close") : 0; }
+
+/* a unix socket at PATH for everybody; answers one line of one caller with it in brackets */
+static int do_listen(int c, char **v)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	char line[256];
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c < 2 || s < 0) return fail("socket");
+	snprintf(at.sun_path, sizeof at.sun_path, "%s", v[1]);
+	if (bind(s, (struct sockaddr *)&at, sizeof at) || chmod(v[1], 0666) || listen(s, 1)) return fail(v[1]);
+	put(1, "listening\n", 10);
+	int peer = accept(s, NULL, NULL);
+	ssize_t n = peer < 0 ? -1 : read(peer, line, sizeof line - 1);
+	if (n < 0) return fail(v[1]);
+	line[n] = 0;
+	line[strcspn(line, "\n")] = 0;
+	return dprintf(peer, "[%s]\n", line) < 0;
+}
+
+/* says TEXT to the unix socket at PATH and prints the answer */
+static int do_connect(int c, char **v)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	char line[256];
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c < 3 || s < 0) return fail("socket");
+	snprintf(at.sun_path, sizeof at.sun_path, "%s", v[1]);
+	if (connect(s, (struct sockaddr *)&at, sizeof at)) return fail(v[1]);
+	dprintf(s, "%s\n", v[2]);
+	ssize_t n = read(s, line, sizeof line);
+	return n < 0 ? fail(v[1]) : put(1, line, (size_t)n);
+}
+
 static int do_spin(int c, char **v) { (void)c; (void)v; for (volatile unsigned long i = 1; i; i++) {} return 0; }
 static int do_abort(int c, char **v) { (void)c; (void)v; abort(); }
 
@@ -465,6 +499,7 @@ static const struct { const char *name; int (*run)(int, char **); } applets[] = 
 	{"setuid", do_setuid}, {"xattrs", do_xattrs}, {"status", do_status}, {"rlimits", do_rlimits}, {"forks", do_forks},
 	{"session", do_session}, {"ifaces", do_ifaces}, {"line", do_line}, {"spin", do_spin}, {"abort", do_abort},
 	{"exec", do_exec}, {"all", do_all}, {"chroot", do_chroot},
+	{"close", do_close}, {"listen", do_listen}, {"connect", do_connect},
 };
 
 static int dispatch(int c, char **v)

@@ -83,6 +83,7 @@ fn asked() -> impl Strategy<Value = (Request, HostFacts)> {
                         gid: 1000,
                         mode: 0o755,
                         mounts: vec![("/".into(), "ext4".into())],
+                        through: None,
                     })
                     .collect();
                 let card = "/dev/dri/renderD128";
@@ -108,6 +109,7 @@ fn asked() -> impl Strategy<Value = (Request, HostFacts)> {
                         .map(|(n, (path, read_only))| BindAsk {
                             flag: "-v",
                             source: (*path).into(),
+                            subpath: None,
                             target: format!("/t{n}"),
                             read_only: *read_only,
                             no_exec: false,

@@ -12,6 +12,7 @@ fn source(path: &str) -> SourceFacts {
         gid: 1000,
         mode: 0o755,
         mounts: vec![("/".into(), "ext4".into())],
+        through: None,
     }
 }
 
@@ -32,6 +33,7 @@ fn bind(source: &str, target: &str, read_only: bool) -> BindAsk {
     BindAsk {
         flag: "-v",
         source: source.into(),
+        subpath: None,
         target: target.into(),
         read_only,
         no_exec: false,

@@ -12,6 +12,7 @@ fn source(path: &str) -> SourceFacts {
         gid: 1000,
         mode: 0o755,
         mounts: vec![(path.to_owned(), "ext4".to_owned())],
+        through: None,
     }
 }
 
@@ -21,6 +22,7 @@ fn asked(binds: &[(&'static str, &str, bool)], etc: usize) -> (Request, HostFact
     let ask = |(flag, path, read_only): &(&'static str, &str, bool)| BindAsk {
         flag,
         source: (*path).to_owned(),
+        subpath: None,
         target: (*path).to_owned(),
         read_only: *read_only,
         no_exec: false,
