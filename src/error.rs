@@ -46,6 +46,8 @@ pub enum Kind {
     Worker,
     /// A step of the plan failed in the child.
     Launch,
+    /// Somebody pressed ^C (exit 130).
+    Interrupted,
     /// The command was not found inside (exit 127).
     CommandNotFound,
     /// The command was found inside and cannot be executed (exit 126).
@@ -131,12 +133,14 @@ impl Error {
         self
     }
 
-    /// docker's exit code for this failure: 127 not found, 126 not executable, 125 all else.
+    /// docker's exit code for this failure: 127 not found, 126 not executable, 130
+    /// interrupted, 125 all else.
     /// `verify` and `probe` have exit codes of their own, which their verbs return.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::CommandNotFound => 127,
             Kind::CommandNotExecutable => 126,
+            Kind::Interrupted => 130,
             _ => 125,
         }
     }

@@ -232,12 +232,6 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Unpacks what is not, keeps the blobs, and names the image.
-    pub(super) fn keep(&mut self, image: &SourceImage, canonical: &str) -> Result<()> {
-        self.layers(image)?;
-        self.name(image, canonical)
-    }
-
     fn name(&mut self, image: &SourceImage, canonical: &str) -> Result<()> {
         // Somebody may remove the same image under another name in between.
         while self.store.put_whole_ref(canonical, image)?.is_none() {

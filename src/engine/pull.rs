@@ -1,24 +1,27 @@
 //! `lazaret pull`, and what `run` does with an image that the store lacks: fetched by a worker that
 //! sees nothing but the network, verified here, unpacked as any other image.
 
-use super::load::Loader;
+mod interrupt;
+mod lanes;
+mod layers;
+
 use super::{PullRequest, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host;
-use crate::image::{Digest, ImageConfig, ImageName, Index, Manifest, Platform, Reference};
+use crate::image::{
+    Descriptor, Digest, ImageConfig, ImageName, Index, Manifest, Platform, Reference,
+};
 use crate::plan::IdMap;
 use crate::policy::{Admit, Policy, Seen, admit};
-use crate::registry::{Auth, Client, Options, Roots};
+use crate::registry::{Auth, Options, Roots};
 use crate::report::{self, Progress};
-use crate::store::source::{Source, SourceImage};
-use crate::store::{Fetching, Store};
-use crate::worker;
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// How many layers come at once.
-const AT_ONCE: usize = 3;
+use crate::store::source::SourceImage;
+use crate::store::{FetchLock, Fetching, Store};
+use crate::worker::{Purpose, Worker};
+use interrupt::Interrupts;
+use lanes::{Found, Ours};
+use layers::Layers;
+use rustix::event::{PollFd, PollFlags, poll};
 
 /// Where machines keep the certificates that they trust, as PEM.
 pub(super) const ROOTS: [&str; 4] = [
@@ -27,18 +30,6 @@ pub(super) const ROOTS: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-
-/// What the worker found out: an image's documents, not yet believed.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Found {
-    /// The digest of what the registry served for the name: a manifest's or an index's.
-    served: String,
-    /// The index that the manifest was taken out of, where the name means one.
-    index: Option<Vec<u8>>,
-    media_type: String,
-    manifest: Vec<u8>,
-    config: Vec<u8>,
-}
 
 /// Fetches an image by its registry's name, and prints what `docker pull` prints.
 ///
@@ -116,15 +107,22 @@ pub(super) fn fetch(
     let fetching = store.fetching(&etc)?;
     let mut progress = Progress::new(request.quiet);
 
-    // Names and documents first: what is not let in has no layer fetched.
     let known = kept.as_ref().map(|kept| kept.served);
-    let found = worker::fetch(
-        map,
-        fetching.root(),
-        &[],
-        |_| resolve(&options, reference, &platform, known.as_ref()),
-        || {},
-    )?;
+    let interrupts = Interrupts::take()?;
+    let (theirs, mut ours) = lanes::pipes()?;
+    let keep = theirs.fds();
+    let worker = Worker::start(Purpose::Fetch, map, fetching.root(), &keep, |_| {
+        theirs.work(&options, reference, &platform, known.as_ref())
+    })?;
+    // Names and documents first: what is not let in has no layer fetched.
+    let found = found(&mut ours, &interrupts)?;
+    if found.is_empty() {
+        worker.finish()?;
+        return Err(Error::new(
+            Kind::Worker,
+            "the fetch worker found nothing and says no why",
+        ));
+    }
     if !request.quiet {
         let tag = reference.tag.as_deref().unwrap_or("latest");
         let shown = reference
@@ -192,26 +190,58 @@ pub(super) fn fetch(
         }
     }
 
-    layers(
-        &fetching,
-        map,
-        &options,
-        reference,
-        &manifest,
-        &mut progress,
-    )?;
-    let layout = fetching.finish(
-        (&manifest.digest, &found.media_type, &found.manifest),
-        (&manifest.config.digest, &found.config),
-    )?;
-    let image: SourceImage = Source::open(&layout)?.image(&platform)?;
+    let descriptor = Descriptor {
+        media_type: found.media_type,
+        digest: manifest.digest,
+        size: found.manifest.len() as u64,
+        platform: None,
+        annotations: Default::default(),
+    };
+    let image = store.image_of(&name, &descriptor, found.manifest, found.config)?;
+    let _alone = alone(store, &image.manifest.digest, &interrupts, &mut progress)?;
     let before = store.get_ref(&name)?;
-    let mut loader = Loader::new(store, map.clone(), policy, progress);
-    loader.keep(&image, &name)?;
+    let layers = Layers::new(store, map, &image, &mut progress)?;
+    let lanes = ours.want(&layers.wanted());
+    layers.bring(&name, worker, lanes, &interrupts, &mut progress)?;
     Ok(Fetched {
         served,
-        news: before.is_none_or(|before| before.manifest != manifest.digest),
+        news: before.is_none_or(|before| before.manifest != image.manifest.digest),
     })
+}
+
+/// Waits until nobody else fetches the same image: what they bring need not be brought again.
+fn alone(
+    store: &Store,
+    manifest: &Digest,
+    interrupts: &Interrupts,
+    progress: &mut Progress,
+) -> Result<FetchLock> {
+    loop {
+        if let Some(lock) = store.try_lock_fetch(manifest)? {
+            return Ok(lock);
+        }
+        progress.state(&manifest.short(), "Waiting for another process");
+        let mut fds = [PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&layers::AGAIN))).or_call(|| "poll")?;
+        interrupts.check()?;
+    }
+}
+
+/// What the worker found out, as text; empty where it ended before it had anything.
+fn found(ours: &mut Ours, interrupts: &Interrupts) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(ours.found_fd(), PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).or_call(|| "poll")?;
+        let ready = !fds[1].revents().is_empty();
+        interrupts.check()?;
+        if ready && ours.read_found(&mut text)? {
+            return Ok(text);
+        }
+    }
 }
 
 /// Whether policy lets an image in under a registry's name.
@@ -283,148 +313,6 @@ fn served(found: &Found, manifest: &Manifest, reference: &Reference) -> Result<D
             lied(&format!("the registry served {served}"))
         }
         _ => Ok(served),
-    }
-}
-
-/// In the worker: what the registry has under the name, down to the config; `null` where that still
-/// is what has the digest `known`.
-fn resolve(
-    options: &Options,
-    reference: &Reference,
-    platform: &Platform,
-    known: Option<&Digest>,
-) -> Result<Vec<u8>> {
-    let mut client = Client::new(options)?;
-    if let Some(known) = known
-        && client.still(reference, known)?
-    {
-        return Ok(b"null".to_vec());
-    }
-    let served = client.resolve(reference, platform)?;
-    let mut config = Vec::new();
-    client.blob(reference, &served.parsed.config, &mut config, &mut |_| {})?;
-    let found = Found {
-        served: served.top.to_string(),
-        index: served.index.map(|(bytes, _)| bytes),
-        media_type: served.media_type,
-        manifest: served.manifest,
-        config,
-    };
-    serde_json::to_vec(&found)
-        .map_err(|e| Error::new(Kind::Worker, format!("write what was found: {e}")))
-}
-
-/// Fetches the layers that the store does not have, several at once, each into its own file.
-fn layers(
-    fetching: &Fetching<'_>,
-    map: &IdMap,
-    options: &Options,
-    reference: &Reference,
-    manifest: &Manifest,
-    progress: &mut Progress,
-) -> Result<()> {
-    let mut wanted = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for layer in &manifest.layers {
-        if !seen.insert(layer.digest) {
-            continue;
-        }
-        if fetching.have(&layer.digest)? {
-            progress.state(&layer.digest.short(), "Already exists");
-            continue;
-        }
-        progress.state(&layer.digest.short(), "Pulling fs layer");
-        wanted.push((layer, fetching.blob(&layer.digest)?));
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let (told, tell) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_call(|| "pipe2")?;
-    let mut keep: Vec<i32> = wanted.iter().map(|(_, file)| file.as_raw_fd()).collect();
-    keep.push(tell.as_raw_fd());
-    let ours = std::cell::RefCell::new(Some(tell));
-    let job = |_: std::os::fd::BorrowedFd<'_>| {
-        let tell = ours.take();
-        let next = AtomicUsize::new(0);
-        let failed = std::sync::Mutex::new(None);
-        std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(wanted.len()) {
-                scope.spawn(|| {
-                    let done = some(options, reference, &wanted, &next, tell.as_ref());
-                    if let Err(error) = done
-                        && let Ok(mut failed) = failed.lock()
-                    {
-                        // The others stop at their next layer.
-                        next.store(wanted.len(), Ordering::Relaxed);
-                        failed.get_or_insert(error);
-                    }
-                });
-            }
-        });
-        match failed.into_inner() {
-            Ok(None) => Ok(Vec::new()),
-            Ok(Some(error)) => Err(error),
-            Err(_) => Err(Error::new(
-                Kind::Worker,
-                "a thread of the fetch worker died",
-            )),
-        }
-    };
-    let beside = || {
-        drop(ours.take());
-        follow(std::fs::File::from(told), &wanted, progress);
-    };
-    worker::fetch(map, fetching.root(), &keep, job, beside)?;
-    for (layer, _) in &wanted {
-        progress.state(&layer.digest.short(), "Download complete");
-    }
-    Ok(())
-}
-
-type Wanted<'a> = (&'a crate::image::Descriptor, std::fs::File);
-
-/// In the worker: one layer after another, as long as there are some.
-fn some(
-    options: &Options,
-    reference: &Reference,
-    wanted: &[Wanted<'_>],
-    next: &AtomicUsize,
-    tell: Option<&std::os::fd::OwnedFd>,
-) -> Result<()> {
-    let mut client = Client::new(options)?;
-    loop {
-        let at = next.fetch_add(1, Ordering::Relaxed);
-        let Some((layer, file)) = wanted.get(at) else {
-            return Ok(());
-        };
-        let mut file = file;
-        let mut last = 0;
-        client.blob(reference, layer, &mut file, &mut |done| {
-            // Progress that nobody reads is no failure; it is told every MiB.
-            if done >= last + (1 << 20) || done == layer.size {
-                last = done;
-                let mut record = [0; 16];
-                record[..8].copy_from_slice(&(at as u64).to_le_bytes());
-                record[8..].copy_from_slice(&done.to_le_bytes());
-                let _nobody_reads =
-                    tell.is_some_and(|tell| rustix::io::write(tell, &record).is_ok());
-            }
-        })?;
-        file.flush().or_call(|| "write a blob")?;
-    }
-}
-
-/// Shows what the worker tells of its progress until it ends.
-fn follow(mut told: std::fs::File, wanted: &[Wanted<'_>], progress: &mut Progress) {
-    let mut record = [0; 16];
-    while told.read_exact(&mut record).is_ok() {
-        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-        let at = usize::try_from(number(&record[..8])).unwrap_or(usize::MAX);
-        if let Some((layer, _)) = wanted.get(at) {
-            let done = number(&record[8..]).min(layer.size);
-            progress.bytes(&layer.digest.short(), "Downloading", done, layer.size);
-        }
     }
 }
 

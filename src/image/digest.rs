@@ -174,7 +174,7 @@ serde_as_text!(Digest, |d| d);
 serde_as_text!(DiffId, DiffId);
 
 /// Streaming sha256.
-#[derive(Default, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct Hasher(sha2::Sha256);
 
 impl Hasher {

@@ -76,17 +76,23 @@ struct Ready {
     theirs: (OwnedFd, OwnedFd),
 }
 
-/// Runs `job` confined and returns its bytes. `job` gets its root folder. `beside` runs in this
-/// process while the job does; the job's bytes are waited for whatever comes of it.
+/// A job that was started. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Job {
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    answer: OwnedFd,
+    ended: bool,
+}
+
+/// Starts `job` confined. `job` gets its root folder.
 ///
-/// Errors: `Worker` when the job died or broke the protocol, `Host` when this machine cannot
-/// confine it.
-pub fn run(
+/// Errors: `Host` when this machine cannot confine it; `Worker` when the protocol broke.
+pub fn start(
     one: SingleThread,
     at: &Confinement<'_>,
     job: impl FnOnce(BorrowedFd<'_>) -> Vec<u8>,
-    beside: impl FnOnce(),
-) -> Result<Vec<u8>> {
+) -> Result<Job> {
     if at.landlock_abi == 0 {
         return Err(Error::new(
             Kind::Host,
@@ -122,43 +128,72 @@ pub fn run(
     };
     drop(ready.theirs);
     let (control, answer) = ready.ours;
+    let job = Job {
+        pidfd,
+        control,
+        answer,
+        ended: false,
+    };
     if !at.map.is_single() {
-        let told = spawn::write_map(pid, at.map).and_then(|_| {
-            send(control.as_fd(), &Record::Mapped, &[])
-                .map_err(|f| Error::new(Kind::Worker, format!("{}: {}", f.call, f.errno)))
-        });
-        if let Err(error) = told {
-            sys::signal_pidfd(pidfd.as_fd(), libc::SIGKILL, false).or_call(|| "kill a worker")?;
-            wait(&pidfd)?;
-            return Err(error);
+        // Where this fails, the job goes with its value.
+        spawn::write_map(pid, at.map)?;
+        send(job.control.as_fd(), &Record::Mapped, &[])
+            .map_err(|f| Error::new(Kind::Worker, format!("{}: {}", f.call, f.errno)))?;
+    }
+    Ok(job)
+}
+
+impl Job {
+    /// What poll(2) finds readable once the job answers or ends.
+    pub fn answer(&self) -> BorrowedFd<'_> {
+        self.answer.as_fd()
+    }
+
+    /// Waits for the job's end and returns its bytes.
+    ///
+    /// Errors: `Worker` when the job died or broke the protocol, or could not be confined.
+    pub fn finish(mut self) -> Result<Vec<u8>> {
+        let bytes = read_answer(&self.answer);
+        if bytes.is_err() {
+            self.signal()?;
         }
-    }
-    beside();
-    let bytes = read_answer(&answer);
-    if bytes.is_err() {
-        sys::signal_pidfd(pidfd.as_fd(), libc::SIGKILL, false).or_call(|| "kill a worker")?;
-    }
-    let status = wait(&pidfd)?;
-    let failed = receive(control.as_fd(), true).or_call(|| "recvmsg from a worker")?;
-    if let Received::Record(Record::Failed { errno, call, .. }, _) = failed {
-        return Err(Error {
-            errno: Some(errno),
-            ..Error::new(
+        self.ended = true;
+        let status = wait(&self.pidfd)?;
+        let failed = receive(self.control.as_fd(), true).or_call(|| "recvmsg from a worker")?;
+        if let Received::Record(Record::Failed { errno, call, .. }, _) = failed {
+            return Err(Error {
+                errno: Some(errno),
+                ..Error::new(
+                    Kind::Worker,
+                    format!("confine a worker: {call}: {}", strerror(errno)),
+                )
+            }
+            .hint("`lazaret doctor` says what this machine lacks"));
+        }
+        let bytes = bytes?;
+        match status {
+            0 => Ok(bytes),
+            // A job killed by its filter or for want of memory has said nothing that is believed.
+            status => Err(Error::new(
                 Kind::Worker,
-                format!("confine a worker: {call}: {}", strerror(errno)),
+                format!("a confined worker died (status {status})"),
             )
+            .hint("the image may be hostile, or memory ran out")),
         }
-        .hint("`lazaret doctor` says what this machine lacks"));
     }
-    let bytes = bytes?;
-    match status {
-        0 => Ok(bytes),
-        // A job killed by its filter or for want of memory has said nothing that is believed.
-        status => Err(Error::new(
-            Kind::Worker,
-            format!("a confined worker died (status {status})"),
-        )
-        .hint("the image may be hostile, or memory ran out")),
+
+    fn signal(&self) -> Result<()> {
+        sys::signal_pidfd(self.pidfd.as_fd(), libc::SIGKILL, false).or_call(|| "kill a worker")
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Whoever drops it has an error of their own; a job that cannot be killed ends with this
+            // process, whose sockets it watches.
+            let _reaped = self.signal().and_then(|()| wait(&self.pidfd)).is_ok();
+        }
     }
 }
 
@@ -200,6 +235,14 @@ fn child(
         Ok(None) => {}
         Ok(Some(pid)) => {
             drop(answer);
+            // The ends of pipes among them are the job's: who reads at the other end waits for the
+            // last holder.
+            let control = control.as_raw_fd();
+            if sys::close_range(3, control - 1).is_err()
+                || sys::close_range_from(control + 1).is_err()
+            {
+                sys::exit_now(125)
+            }
             let status = rustix::io::retry_on_intr(|| {
                 rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
             });

@@ -53,7 +53,7 @@ pub struct LayerFacts {
 #[derive(Debug)]
 pub struct Lease {
     /// Each layer's folder, under a shared flock(2) that goes with its last descriptor.
-    folders: Vec<OwnedFd>,
+    pub(super) folders: Vec<OwnedFd>,
 }
 
 impl Lease {
@@ -341,7 +341,8 @@ impl Store {
             IdMap::Range { .. } | IdMap::Keep { .. } => OwnerMode::Chown,
         };
         let keep = [blob.file.as_raw_fd()];
-        let job = |root: BorrowedFd<'_>| unpack_here(root, blob, &expect, owner, limits);
+        let job =
+            |root: BorrowedFd<'_>| unpack_here(root, BlobReader::new(blob), &expect, owner, limits);
         // Whatever the worker says of it: this is the blob that was named, and the one that is kept.
         let mut named = Ok(());
         let beside = || named = check_blob(BlobReader::new(again), &expect, copy_to);
@@ -354,7 +355,7 @@ impl Store {
         Ok(record)
     }
 
-    fn publish_layer(&self, staged: &Staged, map_name: &str, hex: &str) -> Result<()> {
+    pub(super) fn publish_layer(&self, staged: &Staged, map_name: &str, hex: &str) -> Result<()> {
         let layers = self.folder("layers")?;
         files::make_folder(layers.as_fd(), map_name, 0o700)?;
         let folder = self.folder(&format!("layers/{map_name}"))?;
@@ -491,9 +492,9 @@ fn check_blob(mut blob: BlobReader, expect: &Expect, mut copy_to: Option<File>) 
 }
 
 /// The worker's whole work: `root` is its root folder, and becomes the layer's.
-fn unpack_here(
+pub(super) fn unpack_here(
     root: BorrowedFd<'_>,
-    blob: BlobHandle,
+    blob: impl Read + Send,
     expect: &Expect,
     owner: OwnerMode,
     limits: &Limits,
@@ -501,7 +502,7 @@ fn unpack_here(
     files::make_folder(root, "fs", 0o755)?;
     let fs = files::open_folder(root, "fs")?
         .ok_or_else(|| Error::new(Kind::Worker, "the layer's folder vanished"))?;
-    let unpacked = unpack(BlobReader::new(blob), expect, fs.as_fd(), owner, limits)?;
+    let unpacked = unpack(blob, expect, fs.as_fd(), owner, limits)?;
     for (name, bytes) in [("list", &unpacked.list), ("stat", &unpacked.stat)] {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let call = || format!("write the layer's {name}");

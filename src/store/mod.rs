@@ -26,7 +26,9 @@ mod blobs;
 mod fetching;
 mod files;
 mod ids;
+mod incoming;
 mod layers;
+mod making;
 mod maps;
 mod refs;
 mod remove;
@@ -42,11 +44,14 @@ mod verify_all;
 
 pub use fetching::Fetching;
 pub use files::remove_tree;
+pub use incoming::Incoming;
 pub use layers::{Event, LayerFacts, LayerState, Lease, RootFs};
+pub use making::{Begun, Making, pipe};
 pub use maps::map_name;
 pub use refs::{ImageEntry, Ref};
 pub use remove::{Removed, Tally, Usage};
 pub use shares::{Layer, Layered};
+pub use staging::FetchLock;
 pub use verify_all::{Finding, Verification};
 
 use crate::error::{Context, Error, Kind, Result};
@@ -231,6 +236,17 @@ fn unreachable_store(path: &Path, e: Errno) -> Error {
             format!("set {} to a folder that you can read and write", variable()),
         ),
         _ => error,
+    }
+}
+
+/// The error of a write, with the remedy where the store's disk is full.
+fn full(e: Error) -> Error {
+    match e.errno {
+        Some(libc::ENOSPC | libc::EDQUOT) => e.hint(
+            "the store's disk is full: free space (lazaret system df says what the store holds), or \
+             set XDG_DATA_HOME to a folder on a larger one",
+        ),
+        _ => e,
     }
 }
 

@@ -183,18 +183,36 @@ impl Store {
             platform: None,
             annotations: Default::default(),
         };
-        let manifest = verify::manifest(&manifest_bytes, &descriptor)?;
-        let config_bytes = document(&manifest.config.digest)?;
-        let config = verify::config(&config_bytes, &manifest)?;
+        let config = verify::manifest(&manifest_bytes, &descriptor)?
+            .config
+            .digest;
+        let config_bytes = document(&config)?;
+        self.image_of(&reference.name, &descriptor, manifest_bytes, config_bytes)
+    }
+
+    /// The image that these documents are, once they are verified; its layers open from the store's
+    /// blobs, as far as they are there.
+    ///
+    /// # Errors
+    /// `Integrity`, `Malformed` and others: the documents are not what `descriptor` says.
+    pub fn image_of(
+        &self,
+        name: &str,
+        descriptor: &Descriptor,
+        manifest: Vec<u8>,
+        config: Vec<u8>,
+    ) -> Result<SourceImage> {
+        let verified = verify::manifest(&manifest, descriptor)?;
+        let its_config = verify::config(&config, &verified)?;
         let root = self
             .root
             .try_clone()
             .map_err(|e| Error::io("duplicate a descriptor", &e))?;
         Ok(SourceImage::stored(
             root,
-            (manifest, manifest_bytes),
-            (config, config_bytes),
-            &reference.name,
+            (verified, manifest),
+            (its_config, config),
+            name,
         ))
     }
 

@@ -140,7 +140,7 @@ impl Store {
     }
 
     /// Removes these layers as far as no name refers to them and nobody holds them.
-    pub(super) fn forget(&self, layers: &[LayerId], map: &IdMap) -> Result<()> {
+    pub fn forget(&self, layers: &[LayerId], map: &IdMap) -> Result<()> {
         if layers.is_empty() {
             return Ok(());
         }

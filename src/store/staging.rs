@@ -2,6 +2,7 @@
 
 use super::{Store, files};
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::Digest;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,10 @@ pub(super) struct NamedLock {
     /// Closed, and with that let go, after the name is gone.
     fd: OwnedFd,
 }
+
+/// See [`Store::try_lock_fetch`].
+#[derive(Debug)]
+pub struct FetchLock(#[expect(dead_code, reason = "held, and let go with the value")] NamedLock);
 
 impl Drop for NamedLock {
     fn drop(&mut self) {
@@ -99,6 +104,32 @@ impl Store {
                 return Ok(NamedLock { staging, name, fd });
             }
         }
+    }
+
+    /// As [`Store::lock_by_name`], without waiting: `None` while somebody else holds it.
+    pub(super) fn try_lock_by_name(&self, name: &str) -> Result<Option<NamedLock>> {
+        let staging = self.folder("staging")?;
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(&staging, name, flags, Mode::from(0o600))
+                .or_call(|| format!("open the store's staging/{name}"))?;
+            if !files::lock(fd.as_fd(), FlockOperation::NonBlockingLockExclusive)? {
+                return Ok(None);
+            }
+            if files::is_still(staging.as_fd(), name, fd.as_fd())? {
+                let name = name.to_owned();
+                return Ok(Some(NamedLock { staging, name, fd }));
+            }
+        }
+    }
+
+    /// Takes the lock of whoever fetches an image, without waiting: `None` while somebody else does.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn try_lock_fetch(&self, manifest: &Digest) -> Result<Option<FetchLock>> {
+        let lock = self.try_lock_by_name(&format!("fetch-{}.lock", manifest.hex()))?;
+        Ok(lock.map(FetchLock))
     }
 
     /// Removes what killed processes left behind. `remove_folder` removes the contents of a folder

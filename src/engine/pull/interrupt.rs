@@ -1,0 +1,75 @@
+//! ^C and its like while something is made that must not stay half made.
+
+use crate::error::{Context as _, Error, Kind, Result};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+/// Signals that ask for the end, taken by descriptor for as long as this value lives: whoever holds
+/// it looks, cleans up and ends. Workers inherit the mask, so that they end by this process's word.
+#[derive(Debug)]
+pub(super) struct Interrupts {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Interrupts {
+    /// What was ignored when this process was started stays so (nohup(1)).
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn take() -> Result<Self> {
+        let mut set = SigSet::empty();
+        for signal in [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ] {
+            if !crate::sys::is_ignored(signal as i32).or_call(|| "sigaction")? {
+                set.add(signal);
+            }
+        }
+        let before = set
+            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+            .or_call(|| "sigprocmask")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+        match fd.or_call(|| "signalfd") {
+            Ok(fd) => Ok(Self { fd, before }),
+            Err(e) => {
+                before.thread_set_mask().or_call(|| "sigprocmask")?;
+                Err(e)
+            }
+        }
+    }
+
+    /// What poll(2) finds readable once there is a signal.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// # Errors
+    /// `Interrupted` where a signal has come.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.fd.read_signal().or_call(|| "read a signal")? {
+            None => Ok(()),
+            Some(found) => {
+                let name = i32::try_from(found.ssi_signo)
+                    .ok()
+                    .and_then(|number| Signal::try_from(number).ok())
+                    .map_or("a signal", Signal::as_str);
+                Err(Error::new(
+                    Kind::Interrupted,
+                    format!("ended by {name}; nothing was kept"),
+                ))
+            }
+        }
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        // It was in force before, and this thread's mask can always be set.
+        let _cannot_fail = self.before.thread_set_mask().is_ok();
+    }
+}
