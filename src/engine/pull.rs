@@ -170,26 +170,6 @@ pub(super) fn fetch(
         }
         seen => allowed(seen.as_ref())?,
     }
-    if reference.tag.is_some() && reference.digest.is_none() {
-        match accept {
-            true => {
-                let was = store.accept_moved(reference, &served, &manifest.digest, now)?;
-                if let Some(was) = was.filter(|was| was.served != served) {
-                    report::note(&format!(
-                        "{} meant {}, and means {served} from now on",
-                        reference.familiar(),
-                        was.served
-                    ));
-                }
-            }
-            // Another process may have been quicker: what is recorded counts.
-            false => {
-                let seen = store.record_seen(reference, &served, &manifest.digest, now)?;
-                allowed(Some(&seen))?;
-            }
-        }
-    }
-
     let descriptor = Descriptor {
         media_type: found.media_type,
         digest: manifest.digest,
@@ -202,11 +182,43 @@ pub(super) fn fetch(
     let before = store.get_ref(&name)?;
     let layers = Layers::new(store, map, &image, &mut progress)?;
     let lanes = ours.want(&layers.wanted());
-    layers.bring(&name, worker, lanes, &interrupts, &mut progress)?;
+    // A tag's first meaning is that of something that was whole.
+    let image = &image;
+    let record = || record(store, reference, &served, image, &policy, accept);
+    layers.bring((&name, record), worker, lanes, &interrupts, &mut progress)?;
     Ok(Fetched {
         served,
         news: before.is_none_or(|before| before.manifest != image.manifest.digest),
     })
+}
+
+/// Writes down what a tag means, in front of the image's name.
+fn record(
+    store: &Store,
+    reference: &Reference,
+    served: &Digest,
+    image: &SourceImage,
+    policy: &Policy,
+    accept: bool,
+) -> Result<()> {
+    if reference.tag.is_none() || reference.digest.is_some() {
+        return Ok(());
+    }
+    let (manifest, now) = (&image.manifest, place::now());
+    if accept {
+        let was = store.accept_moved(reference, served, &manifest.digest, now)?;
+        if let Some(was) = was.filter(|was| was.served != *served) {
+            report::note(&format!(
+                "{} meant {}, and means {served} from now on",
+                reference.familiar(),
+                was.served
+            ));
+        }
+        return Ok(());
+    }
+    // Another process may have been quicker: what is recorded counts.
+    let seen = store.record_seen(reference, served, &manifest.digest, now)?;
+    allowed(policy, reference, manifest, &image.config, Some(&seen))
 }
 
 /// Waits until nobody else fetches the same image: what they bring need not be brought again.

@@ -149,10 +149,12 @@ mod tests {
 
     const PIPE: Screen = Screen {
         columns: None,
+        rows: 24,
         colour: false,
     };
     const NARROW_SCREEN: Screen = Screen {
         columns: Some(60),
+        rows: 24,
         colour: false,
     };
 
@@ -230,6 +232,7 @@ mod tests {
     fn colour_only_where_it_is_welcome() {
         let screen = Screen {
             columns: Some(80),
+            rows: 24,
             colour: true,
         };
         let error = Error::new(Kind::Io, "x").hint("y");

@@ -28,6 +28,8 @@ pub fn stderr(text: &str) {
 pub struct Screen {
     /// A terminal's columns; `None`: not a terminal, lines are as long as they are.
     pub columns: Option<usize>,
+    /// A terminal's rows; 24 where it does not say.
+    pub rows: usize,
     /// Colours are welcome (no-color.org: `NO_COLOR` set and not empty forbids them).
     pub colour: bool,
 }
@@ -47,16 +49,20 @@ impl Screen {
         if !stream.is_terminal() {
             return Self {
                 columns: None,
+                rows: 24,
                 colour: false,
             };
         }
-        let columns = rustix::termios::tcgetwinsize(stream).map_or(0, |size| size.ws_col);
+        let size = rustix::termios::tcgetwinsize(stream);
+        let (columns, rows) = size.map_or((0, 0), |size| (size.ws_col, size.ws_row));
         // A terminal that does not know its size says 0.
         let columns = if columns == 0 { 80 } else { columns };
+        let rows = if rows == 0 { 24 } else { rows };
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Self {
             columns: Some(usize::from(columns).max(20)),
+            rows: usize::from(rows).max(2),
             colour: !forbidden,
         }
     }

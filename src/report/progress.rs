@@ -14,6 +14,10 @@ pub struct Progress {
     quiet: bool,
     lines: Vec<(String, String)>,
     drawn: Option<Instant>,
+    /// What was put is newer than what was drawn.
+    behind: bool,
+    /// How many lines the cursor stands below the first one that is drawn.
+    up: usize,
 }
 
 /// A terminal is redrawn at most this often.
@@ -27,6 +31,8 @@ impl Progress {
             quiet,
             lines: Vec::new(),
             drawn: None,
+            behind: false,
+            up: 0,
         }
     }
 
@@ -48,12 +54,24 @@ impl Progress {
         let Some(columns) = self.screen.columns else {
             return;
         };
-        let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= PACE);
-        if self.quiet || !due {
+        if self.quiet {
             return;
         }
-        self.put(id, format!("{state} {}", bar(done, total, columns)));
-        self.draw();
+        self.behind |= self.put(id, format!("{state} {}", bar(done, total, columns)));
+        self.tick();
+    }
+
+    /// Whether something is not drawn yet because it came too soon after the last: then
+    /// [`Progress::tick`] is due.
+    pub fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Draws what is not drawn yet, if it is time to.
+    pub fn tick(&mut self) {
+        if self.behind && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PACE) {
+            self.draw();
+        }
     }
 
     fn put(&mut self, id: &str, text: String) -> bool {
@@ -64,10 +82,6 @@ impl Progress {
                 true
             }
             None => {
-                if self.drawn.is_some() {
-                    // Room for the new line; the cursor always stands below the last one.
-                    stderr("\n");
-                }
                 self.lines.push((id.to_owned(), text));
                 true
             }
@@ -76,12 +90,14 @@ impl Progress {
 
     fn draw(&mut self) {
         let columns = self.screen.columns.unwrap_or(80);
+        // The cursor stands below the last line, and what has left the screen is out of reach.
+        let shown = self.lines.len().min(self.screen.rows - 1);
         let mut out = String::new();
-        if self.drawn.is_some() {
+        if self.up > 0 {
             // Writing to a String cannot fail.
-            let _infallible = write!(out, "\x1b[{}A", self.lines.len());
+            let _infallible = write!(out, "\x1b[{}A", self.up);
         }
-        for (id, text) in &self.lines {
+        for (id, text) in &self.lines[self.lines.len() - shown..] {
             let line: String = clean(&format!("{id}: {text}"))
                 .chars()
                 .take(columns - 1)
@@ -89,6 +105,7 @@ impl Progress {
             let _infallible = write!(out, "\r{line}\x1b[K\n");
         }
         stderr(&out);
+        (self.up, self.behind) = (shown, false);
         self.drawn = Some(Instant::now());
     }
 }

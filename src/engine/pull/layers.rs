@@ -20,7 +20,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 const UNPACKERS: usize = 2;
 /// Bytes read from a lane at once.
 const BUFFER: usize = 256 << 10;
-/// How often a layer that another process unpacks is looked at again.
+/// When to look again at a layer that another process unpacks, and at what is to be drawn.
 pub(super) const AGAIN: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
@@ -123,15 +123,15 @@ impl<'a> Layers<'a> {
     }
 
     /// Takes in what comes over the lanes and unpacks it, until all layers are there and `worker`
-    /// has ended; then the image has the name `name`. After an error nothing of it is left that
-    /// nobody else uses.
+    /// has ended; then the image has the name of `named`, once its other half has said yes. After an
+    /// error nothing of it is left that nobody else uses.
     ///
     /// # Errors
     /// What the worker says; `Integrity`: bytes are not what was named; what is wrong with a layer;
     /// `Busy`: another process removed some of it; `Interrupted`.
     pub(super) fn bring(
         mut self,
-        name: &str,
+        named: (&str, impl FnOnce() -> Result<()>),
         worker: Worker,
         lanes: Vec<Lane>,
         interrupts: &Interrupts,
@@ -148,8 +148,9 @@ impl<'a> Layers<'a> {
             Blob::Kept(..) | Blob::Wanted => None,
         });
         let blobs: Vec<Incoming> = blobs.collect();
-        let named = done.and_then(|()| self.store.put_arrived(name, self.image, blobs));
-        let error = match named {
+        let (name, record) = named;
+        let done = done.and_then(|()| record());
+        let error = match done.and_then(|()| self.store.put_arrived(name, self.image, blobs)) {
             Ok(Some(_)) => return Ok(()),
             Ok(None) => Error::new(Kind::Busy, "another process removed some of it meanwhile")
                 .hint("pull it again"),
@@ -200,7 +201,8 @@ impl<'a> Layers<'a> {
             if done && worker.is_none() {
                 return Ok(());
             }
-            let ready = self.wait(interrupts, &lanes, busy)?;
+            progress.tick();
+            let ready = self.wait(interrupts, &lanes, busy || progress.is_behind())?;
             interrupts.check()?;
             let mut ended = Vec::new();
             for (at, lane) in lanes.iter_mut().enumerate() {
@@ -255,7 +257,7 @@ impl<'a> Layers<'a> {
         Ok(busy)
     }
 
-    fn wait(&self, interrupts: &Interrupts, lanes: &[Lane], busy: bool) -> Result<Ready> {
+    fn wait(&self, interrupts: &Interrupts, lanes: &[Lane], again: bool) -> Result<Ready> {
         let mut fds = vec![PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN)];
         for lane in lanes {
             fds.push(PollFd::from_borrowed_fd(lane.fd(), PollFlags::IN));
@@ -276,7 +278,7 @@ impl<'a> Layers<'a> {
                 }
             }
         }
-        let timeout = busy.then_some(&AGAIN);
+        let timeout = again.then_some(&AGAIN);
         rustix::io::retry_on_intr(|| poll(&mut fds, timeout)).or_call(|| "poll")?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         Ok(Ready {
