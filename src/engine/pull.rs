@@ -331,11 +331,26 @@ fn served(found: &Found, manifest: &Manifest, reference: &Reference) -> Result<D
 /// How to speak to the registry, with everything that lies on this machine read here.
 pub(super) fn options(request: &PullRequest) -> Result<Options> {
     let reference = &request.reference;
-    let secret = host::credential(&reference.domain, &reference.path)?;
-    let auth = secret.map(|credential| Auth {
-        registry: reference.domain.clone(),
-        credential,
-    });
+    let auth = |domain: &str, path: &str| -> Result<Option<Auth>> {
+        let secret = host::credential(domain, path)?;
+        Ok(secret.map(|credential| Auth {
+            registry: domain.to_owned(),
+            credential,
+        }))
+    };
+    let registries = host::registries()?;
+    let said = |domain: &str| registries.iter().find(|known| known.name == domain);
+    let own = said(&reference.domain);
+    let mirrors = own.map(|own| own.mirrors.clone()).unwrap_or_default();
+    let mut mirror_auths = Vec::new();
+    for mirror in &mirrors {
+        // The registry's own come below.
+        if mirror.domain != reference.domain {
+            mirror_auths.extend(auth(&mirror.domain, &reference.path)?);
+        }
+    }
+    let plain = registries.iter().filter(|known| known.plain_http);
+    let plain = plain.map(|known| known.name.clone());
     let named = std::env::var_os("SSL_CERT_FILE");
     let extra = match named.as_ref().filter(|path| !path.is_empty()) {
         None => Vec::new(),
@@ -347,9 +362,13 @@ pub(super) fn options(request: &PullRequest) -> Result<Options> {
         set.filter(|value| !value.is_empty())
     };
     Ok(Options {
-        plain_http: request.insecure.clone(),
-        auth,
+        plain_http: request.insecure.iter().cloned().chain(plain).collect(),
+        auth: auth(&reference.domain, &reference.path)?,
+        realms: own.map(|own| own.realms.clone()).unwrap_or_default(),
+        mirrors,
+        mirror_auths,
         proxy: variable(["HTTPS_PROXY", "https_proxy"]),
+        http_proxy: variable(["HTTP_PROXY", "http_proxy"]),
         no_proxy: variable(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
         roots: Roots {
             platform: platform.unwrap_or_default(),

@@ -13,6 +13,7 @@ mod ids;
 mod outside;
 mod policy_files;
 mod project;
+mod registries;
 pub mod tool;
 
 pub use cgroup::cgroup;
@@ -24,6 +25,7 @@ pub use ids::pick_range;
 pub use outside::outside;
 pub use policy_files::{InForce, Places, Text, policy, policy_from, policy_with, today};
 pub use project::{ProjectFile, TrustRecord, write_new};
+pub use registries::{Mirror, Registry, registries};
 
 use crate::error::{Error, Kind, Result};
 use crate::policy::{HostFacts, Outside, SubIds, Which};

@@ -38,7 +38,7 @@ pub(super) enum Challenge {
 /// What is fixed about authentication.
 #[derive(Debug)]
 pub(super) struct Authentication {
-    auth: Option<Auth>,
+    auths: Vec<Auth>,
     realms: Vec<String>,
     max_token: u64,
 }
@@ -46,9 +46,16 @@ pub(super) struct Authentication {
 impl Authentication {
     /// Errors: `Usage` for credentials that cannot be sent.
     pub(super) fn new(options: &Options) -> Result<Self> {
-        if let Some(Credential::Basic { user, .. }) =
-            options.auth.as_ref().map(|auth| &auth.credential)
-            && (user.contains(':') || user.chars().any(char::is_control))
+        let auths: Vec<Auth> = options
+            .auth
+            .iter()
+            .chain(&options.mirror_auths)
+            .cloned()
+            .collect();
+        let bad = |user: &str| user.contains(':') || user.chars().any(char::is_control);
+        if auths
+            .iter()
+            .any(|auth| matches!(&auth.credential, Credential::Basic { user, .. } if bad(user)))
         {
             return Err(Error::new(
                 Kind::Usage,
@@ -56,14 +63,14 @@ impl Authentication {
             ));
         }
         Ok(Self {
-            auth: options.auth.clone(),
+            auths,
             realms: options.realms.clone(),
             max_token: options.limits.token,
         })
     }
 
     fn credential(&self, domain: &str) -> Option<&Credential> {
-        let auth = self.auth.as_ref().filter(|auth| auth.registry == domain);
+        let auth = self.auths.iter().find(|auth| auth.registry == domain);
         auth.map(|auth| &auth.credential)
     }
 

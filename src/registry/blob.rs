@@ -19,7 +19,7 @@ const PROGRESS: u64 = 1 << 20;
 /// What has arrived of a blob.
 struct Arrived<'a> {
     blob: &'a Descriptor,
-    what: &'a str,
+    what: String,
     bytes: u64,
     hasher: Hasher,
     out: &'a mut dyn Write,
@@ -56,21 +56,42 @@ impl Client {
             ));
         }
         blob.at_most(self.limits.blob, "blob")?;
-        let what = format!("blob {} of {from}", blob.digest.short());
-        let wanted = Wanted {
-            from,
-            path: format!("/v2/{}/blobs/{}", from.path, blob.digest),
-            what: what.clone(),
-        };
         let mut arrived = Arrived {
             blob,
-            what: &what,
+            what: String::new(),
             bytes: 0,
             hasher: Hasher::default(),
             out,
             progress,
         };
-        let (mut retries, mut ranged, mut before) = (Retries::new(&self.limits), true, 0);
+        // What a mirror brought stays, if the next one goes on: all of it is hashed.
+        self.anywhere(from, |client, at| client.bring(at, &mut arrived))?;
+        let got = arrived.hasher.finish();
+        match got == blob.digest {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::Integrity,
+                format!(
+                    "{}: its digest is {}, and the bytes are {got}",
+                    arrived.what, blob.digest
+                ),
+            )
+            .hint("the registry or somebody on the way to it changed the bytes; nothing was kept")),
+        }
+    }
+
+    /// Brings what is missing of a blob from one place.
+    fn bring(&mut self, from: &Reference, arrived: &mut Arrived<'_>) -> Result<()> {
+        let blob = arrived.blob;
+        let what = format!("blob {} of {from}", blob.digest.short());
+        arrived.what.clone_from(&what);
+        let wanted = Wanted {
+            from,
+            path: format!("/v2/{}/blobs/{}", from.path, blob.digest),
+            what: what.clone(),
+        };
+        let (mut retries, mut ranged) = (Retries::new(&self.limits), true);
+        let mut before = arrived.bytes;
         loop {
             let ask = Ask {
                 accept: "*/*",
@@ -95,7 +116,7 @@ impl Client {
                 }
             };
             match arrived.pour(reply, skip) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(Trouble::Broken(e)) => {
                     if arrived.bytes - before >= PROGRESS {
                         retries.refresh();
@@ -105,18 +126,6 @@ impl Client {
                 }
                 Err(other) => return Err(other.error()),
             }
-        }
-        let got = arrived.hasher.finish();
-        match got == blob.digest {
-            true => Ok(()),
-            false => Err(Error::new(
-                Kind::Integrity,
-                format!(
-                    "{what}: its digest is {}, and the bytes are {got}",
-                    blob.digest
-                ),
-            )
-            .hint("the registry or somebody on the way to it changed the bytes; nothing was kept")),
         }
     }
 
@@ -138,7 +147,7 @@ impl Arrived<'_> {
     /// for. None: the body is another part than that.
     fn starts(&self, reply: &Reply, from: Option<u64>) -> Result<Option<u64>> {
         if reply.is_page() {
-            return Err(failure::page(&reply.origin, self.what));
+            return Err(failure::page(&reply.origin, &self.what));
         }
         let size = self.blob.size;
         let skip = match (reply.status, from) {
@@ -193,7 +202,7 @@ impl Arrived<'_> {
                 Ok(0) if says_its_end => {
                     let came = self.bytes;
                     return Err(wrong(
-                        self.what,
+                        &self.what,
                         format!("its size is {size}, and {came} bytes came"),
                     ));
                 }
@@ -212,7 +221,7 @@ impl Arrived<'_> {
             let new = &buffer[here..read];
             if new.len() as u64 > size - self.bytes {
                 return Err(wrong(
-                    self.what,
+                    &self.what,
                     format!("its size is {size}, and more came"),
                 ));
             }

@@ -47,6 +47,7 @@ pub(super) struct Reply {
 pub(super) struct Http {
     direct: Agent,
     proxied: Option<Agent>,
+    proxied_plain: Option<Agent>,
     no_proxy: NoProxy,
     plain: Vec<String>,
     limits: Limits,
@@ -84,9 +85,11 @@ impl Http {
             Agent::with_parts(config, DefaultConnector::default(), Names)
         };
         let proxied = options.proxy.as_deref().map(proxy).transpose()?;
+        let plain = options.http_proxy.as_deref().map(proxy).transpose()?;
         Ok(Self {
             direct: agent(None),
             proxied: proxied.map(|proxy| agent(Some(proxy))),
+            proxied_plain: plain.map(|proxy| agent(Some(proxy))),
             no_proxy: NoProxy::parse(&options.no_proxy),
             plain: options.plain_http.clone(),
             limits: limits.clone(),
@@ -147,7 +150,11 @@ impl Http {
     ) -> std::result::Result<Reply, Trouble> {
         let request = request
             .map_err(|e| Error::new(Kind::Registry, format!("{at}: cannot be asked this: {e}")))?;
-        let agent = match &self.proxied {
+        let proxied = match at.https {
+            true => &self.proxied,
+            false => &self.proxied_plain,
+        };
+        let agent = match proxied {
             Some(proxied) if !self.no_proxy.covers(at) => proxied,
             _ => &self.direct,
         };

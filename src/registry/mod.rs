@@ -24,6 +24,7 @@ pub use options::{Auth, Limits, Options, Roots};
 pub use ping::Ping;
 
 use crate::error::{Error, Kind, Result};
+use crate::host::Mirror;
 use crate::image::quote::quoted;
 use crate::image::{Descriptor, Digest, Index, Manifest, MediaKind, Platform, Reference};
 use auth::Authentication;
@@ -66,6 +67,8 @@ pub struct Client {
     limits: Limits,
     /// `Authorization` by registry and repository, as far as it was asked for.
     granted: BTreeMap<(String, String), String>,
+    /// Mirrors that have not failed yet.
+    mirrors: Vec<Mirror>,
     /// Whether a registry speaks TLS, once it has answered.
     tls: BTreeMap<String, bool>,
 }
@@ -76,6 +79,19 @@ struct Wanted<'a> {
     /// `/v2/NAME/manifests/TAG`.
     path: String,
     what: String,
+}
+
+/// The same image at a mirror.
+fn mirrored(reference: &Reference, mirror: &Mirror) -> Reference {
+    let path = match mirror.prefix.as_str() {
+        "" => reference.path.clone(),
+        prefix => format!("{prefix}/{}", reference.path),
+    };
+    Reference {
+        domain: mirror.domain.clone(),
+        path,
+        ..reference.clone()
+    }
 }
 
 impl<'a> Wanted<'a> {
@@ -108,6 +124,7 @@ impl Client {
             auth: Authentication::new(options)?,
             limits: options.limits.clone(),
             granted: BTreeMap::new(),
+            mirrors: options.mirrors.clone(),
             tls: BTreeMap::new(),
         })
     }
@@ -118,6 +135,39 @@ impl Client {
     /// was named or announced; `Malformed`, `Unsupported`, `Limit`, `Platform`: as
     /// [`Manifest::parse`] and [`Index::select`].
     pub fn resolve(&mut self, reference: &Reference, platform: &Platform) -> Result<Served> {
+        self.anywhere(reference, |client, at| client.resolve_at(at, platform))
+    }
+
+    /// Asks the mirrors in their order, then the registry itself. A mirror that has no answer is not
+    /// asked again; that it does not have this image is one.
+    ///
+    /// Errors: the registry's own, with the mirrors' behind it.
+    fn anywhere<T>(
+        &mut self,
+        reference: &Reference,
+        mut ask: impl FnMut(&mut Self, &Reference) -> Result<T>,
+    ) -> Result<T> {
+        let mut failed = Vec::new();
+        for mirror in self.mirrors.clone() {
+            match ask(self, &mirrored(reference, &mirror)) {
+                Ok(answer) => return Ok(answer),
+                // What is written to is the same everywhere.
+                Err(e) if e.kind == Kind::Io => return Err(e),
+                Err(e) => {
+                    if e.kind != Kind::NotFound {
+                        self.mirrors.retain(|other| *other != mirror);
+                    }
+                    failed.push(format!("  mirror {}: {}", mirror.domain, e.cause));
+                }
+            }
+        }
+        ask(self, reference).map_err(|e| Error {
+            detail: failed,
+            ..e
+        })
+    }
+
+    fn resolve_at(&mut self, reference: &Reference, platform: &Platform) -> Result<Served> {
         let (bytes, media_type) = self.document(reference, None)?;
         let top = Digest::of(&bytes);
         if MediaKind::of(&media_type) != MediaKind::Index {
@@ -153,13 +203,15 @@ impl Client {
     ///
     /// `Registry`: there is no answer; `Credentials`: none to this caller.
     pub fn still(&mut self, reference: &Reference, known: &Digest) -> Result<bool> {
-        let wanted = Wanted::document(reference, None);
         let ask = Ask {
             accept: DOCUMENTS,
             head: true,
             ..Ask::default()
         };
-        let reply = self.ask(&wanted, ask, &mut Retries::new(&self.limits))?;
+        let reply = self.anywhere(reference, |client, at| {
+            let wanted = Wanted::document(at, None);
+            client.ask(&wanted, ask, &mut Retries::new(&client.limits))
+        })?;
         let kind = MediaKind::of(reply.media_type());
         Ok(reply.status == 200
             && matches!(kind, MediaKind::Index | MediaKind::Manifest)

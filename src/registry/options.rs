@@ -1,7 +1,7 @@
 //! What the client is told by whoever starts it: it reads no file and no environment of its own.
 
 use crate::error::{Error, Kind, Result};
-use crate::host::Credential;
+use crate::host::{Credential, Mirror};
 use std::time::Duration;
 
 /// How the client may speak to registries.
@@ -12,10 +12,17 @@ pub struct Options {
     pub plain_http: Vec<String>,
     /// Who to be, at one registry; everywhere else the client is anonymous.
     pub auth: Option<Auth>,
+    /// Where to ask first, in this order, for what `registry` has; each anonymously, unless
+    /// `mirror_auths` says otherwise.
+    pub mirrors: Vec<Mirror>,
+    /// Who to be at mirrors.
+    pub mirror_auths: Vec<Auth>,
     /// Hosts (`host[:port]`) that may hand out tokens beside the registry's own domain.
     pub realms: Vec<String>,
     /// The proxy to use: `http[s]://[user:password@]host[:port]`.
     pub proxy: Option<String>,
+    /// The proxy to use where a registry is spoken to without TLS.
+    pub http_proxy: Option<String>,
     /// What is reached without the proxy, as `NO_PROXY` lists it; loopback always is.
     pub no_proxy: String,
     /// The certificates that servers are held against.
