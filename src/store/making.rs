@@ -95,7 +95,7 @@ impl Store {
                 size: layer.descriptor.size,
                 diff_id: layer.diff_id,
             },
-            limits: limits.clone(),
+            limits: *limits,
             staged: Some(staged),
             worker: None,
             feed: None,
