@@ -6,7 +6,8 @@
 //! pid 1 hands out the cell's own /proc, which lists exactly the processes of its pid namespace, and
 //! its file systems in memory. What every process has in memory is one short file of each (`statm`).
 //! Their sum counts what processes share more than once, so it is never less than the truth: while it
-//! is within the bound, so is the cell. Only past it are the shares counted (`smaps`), which is dear.
+//! is within the bound, so is the cell. Past it the pages of files on disk are left out (`status`), and
+//! only past it once more are the shares counted (`smaps`), which is dear.
 //! To both come the tmpfs and the files in memory that have no name (memfd), found among the open
 //! descriptors.
 //!
@@ -166,13 +167,21 @@ impl Sampler {
         if let Some(bound) = count.memory {
             self.find_unnamed(&pids);
             let files = self.files();
-            let resident: u64 = pids.iter().map(|pid| self.resident(*pid).0).sum();
+            let resident: u64 = pids.iter().map(|pid| self.resident(*pid)).sum();
             sample.memory = resident + files + swap_in_use();
             // Past the bound; and now and then, so that the most there was is known.
-            if sample.memory > bound || sample.memory > self.largest / 8 * 9 {
+            let more = sample.memory > self.largest / 8 * 9;
+            if sample.memory > bound || more {
                 self.largest = self.largest.max(sample.memory);
-                sample.memory = files + pids.iter().map(|pid| self.share(*pid)).sum::<u64>();
-                sample.exact = true;
+                let own = pids.iter().map(|pid| self.own(*pid));
+                sample.memory = files + own.sum::<u64>();
+                // One process beside pid 1 shares with nobody, but for a file that it maps.
+                sample.exact = pids.len() <= 2;
+                if sample.memory > bound || more && !sample.exact {
+                    let shares = pids.iter().map(|pid| self.share(*pid));
+                    sample.memory = files + shares.sum::<u64>();
+                    sample.exact = true;
+                }
             }
         }
         if count.time {
@@ -220,14 +229,24 @@ impl Sampler {
         bytes
     }
 
-    /// What a process has in memory, and what of it is its own alone or shared with its forks.
-    fn resident(&self, pid: i32) -> (u64, u64) {
+    /// What a process has in memory, pages of files too (proc_pid_statm(5)).
+    fn resident(&self, pid: i32) -> u64 {
         let bytes = self.read(pid, "statm", SMALL);
-        let mut fields = numbers_of(&bytes);
-        let (_, resident, shared) = (fields.next(), fields.next(), fields.next());
-        let resident = resident.unwrap_or(0).saturating_mul(self.page);
-        let shared = shared.unwrap_or(0).saturating_mul(self.page);
-        (resident, resident.saturating_sub(shared))
+        numbers_of(&bytes)
+            .nth(1)
+            .unwrap_or(0)
+            .saturating_mul(self.page)
+    }
+
+    /// What a process has in memory and swap beside the pages of files on disk (proc_pid_status(5)).
+    fn own(&self, pid: i32) -> u64 {
+        let bytes = self.read(pid, "status", SMALL);
+        let of = |line: &[u8]| {
+            let names: [&[u8]; 3] = [b"RssAnon:", b"RssShmem:", b"VmSwap:"];
+            let rest = names.iter().find_map(|name| line.strip_prefix(*name))?;
+            Some(numbers_of(rest).next()?.saturating_mul(1024))
+        };
+        bytes.split(|b| *b == b'\n').filter_map(of).sum()
     }
 
     /// What the file systems in memory hold, and files without a name.
@@ -308,7 +327,7 @@ impl Sampler {
     fn share(&self, pid: i32) -> u64 {
         let bytes = self.read(pid, "smaps", MOST_SMAPS);
         if bytes.is_empty() || bytes.len() >= MOST_SMAPS {
-            return self.resident(pid).1;
+            return self.own(pid);
         }
         let mut counts = Counts::Nothing;
         let (mut sum, mut pss) = (0u64, 0u64);
@@ -415,8 +434,8 @@ enum Counts {
     All,
 }
 
-/// Bytes of the short files of a process.
-const SMALL: usize = 1024;
+/// Bytes of the short files of a process, more than any has.
+const SMALL: usize = 4096;
 /// Bytes of `smaps` that are read; who has more mappings than that is not counted by shares.
 const MOST_SMAPS: usize = 4 << 20;
 

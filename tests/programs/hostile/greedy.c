@@ -100,6 +100,14 @@ int main(int c, char **v)
 			if (!fork()) nap(500), _exit(0);
 		while (wait(0) > 0) {}
 		held();
+	} else if (!strcmp(how, "mapped")) {
+		/* A file in memory of 24 MiB, which is there once, also where it is mapped. */
+		int fd = open("/dev/shm/x", O_CREAT | O_RDWR, 0600);
+		if (fd < 0 || ftruncate(fd, 24 << 20)) escaped("no file, so nothing was tried: %m");
+		char *p = mmap(0, 24 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		for (int i = 0; i < 24 << 20; i += 4096) p[i] = 1;
+		nap(500);
+		held();
 	} else if (!strcmp(how, "spin")) spin();
 	else if (!strcmp(how, "threads")) {
 		for (int i = 0; i < 4; i++) {
