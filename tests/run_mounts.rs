@@ -571,3 +571,129 @@ fn each_cure_cures() {
     }
     home.clean();
 }
+
+/// Only the subpath is mounted; whoever may write in the source leads the lookup nowhere.
+#[test]
+fn a_subpath_is_mounted_alone() {
+    need!("userns", "overlay");
+    let home = home();
+    std::fs::create_dir_all(home.path("data/sub/deep")).unwrap();
+    std::fs::write(home.path("data/sub/deep/g"), "deep\n").unwrap();
+    std::os::unix::fs::symlink("sub", home.path("data/link")).unwrap();
+    std::os::unix::fs::symlink("/etc", home.path("data/etc")).unwrap();
+    for folder in ["data/sub", "data/sub/deep"] {
+        open(&home.path(folder), 0o777);
+    }
+    open(&home.path("data/sub/deep/g"), 0o644);
+    let image = Image::toolbox().layout(&home, "img");
+    let mount = |subpath: &str, more: &str, command: &[&str]| {
+        let flag = format!("type=bind,source=./data,{subpath},target=/in{more}");
+        run(&home, &image, &["--mount", &flag], command)
+    };
+    mount("subpath=sub/deep", ",ro", &["ls", "/in"])
+        .ok()
+        .prints("g\n");
+    mount(
+        "volume-subpath=sub/deep",
+        "",
+        &["toolbox", "put", "/in/new", "x"],
+    )
+    .ok();
+    assert_eq!(support::list(&home.path("data/sub/deep")), ["g", "new"]);
+    mount("subpath=sub/deep/g", ",ro", &["cat", "/in"])
+        .ok()
+        .prints("deep\n");
+    for (subpath, word) in [
+        ("subpath=link", "no symbolic link is followed"),
+        ("subpath=link/deep", "no symbolic link is followed"),
+        ("subpath=etc/ssl", "no symbolic link is followed"),
+        ("subpath=..", "not below the source"),
+        ("subpath=/etc", "not below the source"),
+        ("subpath=none", "nothing is made outside"),
+        ("subpath=f/x", "not a directory"),
+    ] {
+        mount(subpath, ",ro", &["true"]).exits(125).complains(word);
+    }
+    home.clean();
+}
+
+/// A socket in a folder that is mounted is one for both sides, also where nothing may be written.
+#[test]
+fn a_socket_in_a_folder_serves_both_sides() {
+    need!("userns", "overlay");
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    let inside = home
+        .lazaret([
+            "run",
+            "--rm",
+            "-v",
+            "./data:/s",
+            &image,
+            "toolbox",
+            "listen",
+            "/s/in",
+        ])
+        .spawn();
+    inside.until_out("listening\n");
+    let mut to = UnixStream::connect(home.path("data/in")).unwrap();
+    to.write_all(b"from outside\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(to).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "[from outside]\n");
+    inside.wait().ok();
+    let listener = UnixListener::bind(home.path("data/out")).unwrap();
+    open(&home.path("data/out"), 0o666);
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(peer.try_clone().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        peer.write_all(format!("<{}>\n", line.trim_end()).as_bytes())
+            .unwrap();
+    });
+    let command = ["toolbox", "connect", "/s/out", "from inside"];
+    run(&home, &image, &["-v", "./data:/s:ro"], &command)
+        .ok()
+        .prints("<from inside>\n");
+    server.join().unwrap();
+    home.clean();
+}
+
+/// Files that are made in a folder are the caller's to delete, or it is said that they will not be,
+/// before anything is made.
+#[test]
+fn whose_new_files_are_is_said_before() {
+    need!("userns", "overlay");
+    use std::os::unix::fs::MetadataExt as _;
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    let ran = run(
+        &home,
+        &image,
+        &["-v", "./data:/out"],
+        &["toolbox", "put", "/out/made", "x"],
+    )
+    .ok();
+    let owner = home.path("data/made").metadata().unwrap().uid();
+    let me = rustix::process::geteuid();
+    let said = ran
+        .err()
+        .contains("files made in /out will belong to subordinate ids");
+    assert_eq!(said, owner != me.as_raw() && !me.is_root(), "{ran}");
+    let ran = run(&home, &image, &["-v", "./data:/out:ro"], &["true"]).ok();
+    assert!(!ran.err().contains("/out"), "{ran}");
+    open(&home.path("data"), 0o700);
+    let ran = run(
+        &home,
+        &image,
+        &["-v", "./data:/in:ro"],
+        &["toolbox", "ls", "/in"],
+    );
+    let told = ran.err().contains("/in cannot be read inside");
+    assert_eq!(told, ran.code != Some(0), "{ran}");
+    home.clean();
+}

@@ -523,12 +523,14 @@ fn shows_own(place: &Place<'_>) -> Option<Reason> {
 }
 
 /// What a person should know of the granted binds before the command runs: files that no id inside
-/// may read or write, and whose the new ones will be. Nothing where the ids inside are the caller's.
+/// may read or write, and whose the new ones will be. Nothing where the ids inside are the caller's;
+/// `cure`: what would make them so. Root outside may change whatever they make.
 pub(super) fn strangers(
     mounts: &[Granted<BindMount>],
     host: &HostFacts,
-    cure: &str,
+    cure: Option<&str>,
 ) -> Vec<String> {
+    let or = cure.map_or_else(String::new, |cure| format!("{cure}, "));
     let Some((uids, gids)) = host.subids else {
         return Vec::new();
     };
@@ -542,7 +544,7 @@ pub(super) fn strangers(
         if others & needed != needed {
             return Some(format!(
                 "{target} cannot be read inside: it is closed to others, which all ids inside \
-                 are; {cure}, chmod o+rX would open it"
+                 are; {or}chmod o+rX would open it"
             ));
         }
         if mount.value.read_only {
@@ -551,10 +553,10 @@ pub(super) fn strangers(
         if others & 2 == 0 {
             return Some(format!(
                 "{target} cannot be written inside: others may not, which all ids inside are; \
-                 {cure}, chmod o+w would open it"
+                 {or}chmod o+w would open it"
             ));
         }
-        folder.then(|| {
+        cure.filter(|_| folder && !host.root).map(|cure| {
             format!(
                 "files made in {target} will belong to subordinate ids and not be yours to \
                  change; {cure}"

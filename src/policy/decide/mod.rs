@@ -27,6 +27,28 @@ use crate::policy::tool;
 use crate::policy::userns;
 use crate::policy::words;
 
+/// What a person should know of binds, and of what would run as them instead.
+fn strangers(
+    binds: &[Granted<super::grants::BindMount>],
+    request: &Request,
+    user: &str,
+    host: &HostFacts,
+) -> Vec<String> {
+    let number = user.split(':').next().unwrap_or_default().parse();
+    let cure = match request.keep_id {
+        // A name is looked up inside.
+        true if number.is_ok_and(|uid: u32| uid != host.uid) => {
+            Some("without -u it would run as you")
+        }
+        true => return Vec::new(),
+        // Root outside is nobody inside, whatever is asked for.
+        false if host.root => None,
+        false if request.tool.is_some() => Some("a user with subordinate ids runs tools as itself"),
+        false => Some("--userns keep-id would run as you"),
+    };
+    mounts::strangers(binds, host, cure)
+}
+
 /// Decides on a whole request. `Deny` carries all reasons at once. An error is a request that means
 /// nothing (no command, a relative folder), a policy that gives nothing, or one that uses what is
 /// not built yet.
@@ -76,13 +98,7 @@ pub fn decide(
     let mut notes = Vec::new();
     let caps = judge.caps(request, given.caps, &user, id_map.value, &mut notes);
     let narrowed = narrowed(request, &given.syscalls, &caps, host, &mut notes)?;
-    if !request.keep_id {
-        let cure = match request.tool {
-            None => "--userns keep-id would run as you",
-            Some(_) => "a user with subordinate ids runs tools as itself",
-        };
-        notes.extend(mounts::strangers(&binds, host, cure));
-    }
+    notes.extend(strangers(&binds, request, &user.value, host));
     notes.extend(devices::strangers(&host_devices, host));
     let verify = judge.verify(request);
     let tool = judge.tool(request);

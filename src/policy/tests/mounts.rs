@@ -385,8 +385,92 @@ fn ids_that_do_not_fit_are_told() {
     assert_eq!(told(0o755, 1000, true, host()), "");
     // A folder of a subordinate id.
     assert_eq!(told(0o700, 100_005, true, host()), "");
+    // Root outside is nobody inside, but may change whatever is made.
+    let root = || HostFacts {
+        root: true,
+        uid: 0,
+        gid: 0,
+        ..host()
+    };
+    assert_eq!(told(0o777, 0, false, root()), "");
+    let note = told(0o700, 0, true, root());
+    assert!(
+        note.ends_with("inside are; chmod o+rX would open it"),
+        "{note}"
+    );
     // One id, which is the caller's.
     assert_eq!(told(0o700, 1000, false, single()), "");
+}
+
+/// Who keeps the own number and takes another is told that the folder is not theirs.
+#[test]
+fn another_user_beside_keep_id_is_told() {
+    let policy =
+        extended("[[allow]]\nuserns = [\"keep-id\"]\nmounts = [\"/**:rw\"]\nreason = \"r\"\n");
+    let host = at("/d", vec![source("/d/x")]);
+    for (user, told) in [(None, false), (Some("1000"), false), (Some("0"), true)] {
+        let request = Request {
+            binds: vec![bind("/d/x", "/x", false)],
+            keep_id: true,
+            user: user.map(str::to_owned),
+            ..request()
+        };
+        let notes = grants(&policy, &request, &facts(), &host).notes;
+        let said = notes
+            .iter()
+            .any(|note| note.contains("without -u it would run as you"));
+        assert_eq!(said, told, "{user:?}: {notes:?}");
+    }
+}
+
+/// A subpath is judged as what it is, and the folder that it is looked up from too.
+#[test]
+fn subpaths_are_judged_twice() {
+    let policy = extended(
+        "[[allow]]\nmounts = [\"/d/base/sub/**:rw\", \"/e/**\"]\nreason = \"r\"\n\
+         [[deny]]\nmounts = [\"/e/secret/**\"]\nreason = \"s\"\n",
+    );
+    let asked = |base: &str, subpath: &str, read_only: bool| {
+        let mut found = source(&format!("{base}/{subpath}"));
+        found.through = Some(base.to_owned());
+        let request = Request {
+            binds: vec![BindAsk {
+                subpath: Some(subpath.to_owned()),
+                ..bind(base, "/x", read_only)
+            }],
+            ..request()
+        };
+        decide(
+            &policy,
+            &request,
+            &facts(),
+            &at("/home/ana/project", vec![found]),
+        )
+        .unwrap()
+    };
+    let refused = |verdict: Verdict| match verdict {
+        Verdict::Deny(reasons) => reasons.into_iter().next().unwrap(),
+        Verdict::Allow(grants) => panic!("{:?}", grants.binds),
+    };
+    assert!(matches!(
+        asked("/d/base/sub", "a", false),
+        Verdict::Allow(_)
+    ));
+    // What is mounted is allowed, the folder that was named is not; and the other way round.
+    let reason = refused(asked("/d/base", "sub/a", false));
+    assert!(
+        reason.asked.contains("/d/base below it sub/a:/x"),
+        "{reason:?}"
+    );
+    assert!(reason.cure.join("\n").contains("/d/base:ro"), "{reason:?}");
+    let reason = refused(asked("/e", "a", false));
+    assert!(
+        !reason.cure.iter().any(|line| line.contains("-v")),
+        "{reason:?}"
+    );
+    refused(asked("/e", "secret/a", true));
+    // What is denied below the named folder is not what is asked for.
+    assert!(matches!(asked("/e", "a", true), Verdict::Allow(_)));
 }
 
 #[test]
