@@ -166,8 +166,12 @@ fn in_the_background_it_waits_for_the_terminal() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit(')').next().unwrap().starts_with(" T")
     };
-    pty.send(b"true\n");
-    until("stopped by SIGTTIN", || stopped(&running));
+    // Only where the shell does not take the line first.
+    until("stopped by SIGTTIN", || {
+        pty.send(b"\n");
+        std::thread::sleep(Duration::from_millis(20));
+        stopped(&running)
+    });
     pty.send(b"fg\n");
     pty.until("line");
     pty.send(b"typed\n");
