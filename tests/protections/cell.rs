@@ -76,6 +76,8 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         tool: None,
         timeout: None,
         resources: Resources::default(),
+        stop_signal: None,
+        stop_timeout: None,
         verify: granted(VerifyMode::Stat),
         tty: false,
         interactive: false,
