@@ -10,6 +10,8 @@
 mod blobs;
 #[path = "registry_client/credentials.rs"]
 mod credentials;
+#[path = "registry_client/push.rs"]
+mod push;
 #[path = "registry_client/real.rs"]
 mod real;
 mod support;

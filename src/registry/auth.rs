@@ -74,14 +74,14 @@ impl Authentication {
         auth.map(|auth| &auth.credential)
     }
 
-    /// The `Authorization` that answers a registry's 401, to read `path`. None: there is nothing
-    /// to answer with. `registry` is where `domain` is spoken to.
+    /// The `Authorization` that answers a registry's 401, for no more than `scope`. None: there is
+    /// nothing to answer with. `registry` is where `domain` is spoken to.
     pub(super) fn answer(
         &self,
         http: &Http,
         domain: &str,
         registry: &Origin,
-        path: &str,
+        scope: &Scope,
         headers: &HeaderMap,
         retries: &mut Retries,
     ) -> Result<Option<String>> {
@@ -96,7 +96,7 @@ impl Authentication {
                 let (url, at) = self.realm(registry, &realm)?;
                 let wanted = Wanted {
                     service: service.as_deref(),
-                    path,
+                    scope,
                     credential,
                 };
                 loop {
@@ -116,7 +116,7 @@ impl Authentication {
                             let again = matches!(reply.status, 429 | 500 | 502 | 503 | 504);
                             let wait = retry_after(&reply.headers);
                             let (status, html) = (reply.status, reply.is_page());
-                            let what = format!("a token for {domain}/{path}");
+                            let what = format!("a token for {}", scope.of(domain));
                             let error = failure::status(
                                 &at,
                                 domain,
@@ -172,26 +172,31 @@ impl Authentication {
         wanted: &Wanted<'_>,
     ) -> std::result::Result<Reply, Trouble> {
         if let Some(Credential::Token(token)) = wanted.credential {
-            let form = format!(
-                "grant_type=refresh_token&client_id=lazaret&{}&refresh_token={}",
-                wanted.query(),
-                escaped(token)
-            );
+            let form = [
+                "grant_type=refresh_token&client_id=lazaret".to_owned(),
+                wanted.form(),
+                format!("refresh_token={}", escaped(token)),
+            ];
+            let form = form.into_iter().filter(|part| !part.is_empty());
+            let form = form.collect::<Vec<_>>().join("&");
             let request = Request::post(url)
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .header(ACCEPT, "application/json")
                 .body(form);
             return http.send(at, request, true, None);
         }
-        let joint = if url.query().is_some() { '&' } else { '?' };
-        let url: Uri = format!("{url}{joint}{}", wanted.query())
-            .parse()
-            .map_err(|_| {
-                Error::new(
-                    Kind::Registry,
-                    format!("{at}: its token address is too long"),
-                )
-            })?;
+        let query = wanted.query();
+        let joint = match (url.query().is_some(), query.is_empty()) {
+            (_, true) => "",
+            (true, false) => "&",
+            (false, false) => "?",
+        };
+        let url: Uri = format!("{url}{joint}{query}").parse().map_err(|_| {
+            Error::new(
+                Kind::Registry,
+                format!("{at}: its token address is too long"),
+            )
+        })?;
         let mut request = Request::get(&url).header(ACCEPT, "application/json");
         if let Some(Credential::Basic { user, password }) = wanted.credential {
             request = request.header(AUTHORIZATION, basic(user, password));
@@ -200,21 +205,70 @@ impl Authentication {
     }
 }
 
+/// What is to be done at a registry (distribution, docs/spec/auth/scope.md): our own words,
+/// whatever a challenge says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// To be known there, and no more.
+    Login,
+    /// Read a repository.
+    Pull(String),
+    /// Read and write a repository, and read another one whose blobs it is to have too.
+    Push { path: String, from: Option<String> },
+    /// List the registry's repositories.
+    Catalog,
+}
+
+impl Scope {
+    /// What it is about, in the words of an error.
+    fn of(&self, domain: &str) -> String {
+        match self {
+            Self::Login | Self::Catalog => domain.to_owned(),
+            Self::Pull(path) | Self::Push { path, .. } => format!("{domain}/{path}"),
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        let pull = |path: &str| format!("repository:{}:pull", escaped_path(path));
+        match self {
+            Self::Login => Vec::new(),
+            Self::Pull(path) => vec![pull(path)],
+            Self::Push { path, from } => [pull(path) + ",push"]
+                .into_iter()
+                .chain(from.as_deref().map(pull))
+                .collect(),
+            Self::Catalog => vec!["registry:catalog:*".to_owned()],
+        }
+    }
+}
+
 /// What a token is asked for, and with what.
 struct Wanted<'a> {
     service: Option<&'a str>,
-    path: &'a str,
+    scope: &'a Scope,
     credential: Option<&'a Credential>,
 }
 
 impl Wanted<'_> {
-    /// Our own scope, whatever the challenge says: to read this repository, and no more.
+    fn service(&self) -> Option<String> {
+        let service = self.service?;
+        Some(format!("service={}", escaped(service)))
+    }
+
+    /// As an address has it: each scope a parameter of its own.
     fn query(&self) -> String {
-        let scope = format!("scope=repository:{}:pull", escaped_path(self.path));
-        match self.service {
-            Some(service) => format!("service={}&{scope}", escaped(service)),
-            None => scope,
-        }
+        let scopes = self.scope.words().into_iter();
+        let scopes = scopes.map(|scope| format!("scope={scope}"));
+        let all = self.service().into_iter().chain(scopes);
+        all.collect::<Vec<_>>().join("&")
+    }
+
+    /// As a form has it (distribution, docs/spec/auth/oauth.md): all scopes in one.
+    fn form(&self) -> String {
+        let scopes = self.scope.words().join("%20");
+        let scope = (!scopes.is_empty()).then(|| format!("scope={scopes}"));
+        let all = self.service().into_iter().chain(scope);
+        all.collect::<Vec<_>>().join("&")
     }
 }
 
@@ -241,7 +295,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 /// RFC 3986, section 2.3: everything but the unreserved characters.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     escape(text, b"-._~")
 }
 

@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// How long a body of `size` bytes may take at the slowest.
-    fn time_for(&self, size: u64) -> Duration {
+    pub(super) fn time_for(&self, size: u64) -> Duration {
         let seconds = size / self.limits.slowest.max(1);
         self.limits
             .document

@@ -184,6 +184,8 @@ pub(super) fn status(
             .hint("check the name and the tag; private images may look like this too"),
         407 => error(Kind::Registry, "is behind a proxy that wants credentials")
             .hint("put them into the proxy's address: http://user:password@proxy:port"),
+        413 => error(Kind::Limit, "does not take it, for its size")
+            .hint("whoever runs the registry, or the proxy before it, sets that limit"),
         429 => error(Kind::Registry, "has had too many requests").hint(format!(
             "wait some minutes; lazaret login {domain} often allows more"
         )),

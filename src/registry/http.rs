@@ -150,14 +150,7 @@ impl Http {
     ) -> std::result::Result<Reply, Trouble> {
         let request = request
             .map_err(|e| Error::new(Kind::Registry, format!("{at}: cannot be asked this: {e}")))?;
-        let proxied = match at.https {
-            true => &self.proxied,
-            false => &self.proxied_plain,
-        };
-        let agent = match proxied {
-            Some(proxied) if !self.no_proxy.covers(at) => proxied,
-            _ => &self.direct,
-        };
+        let agent = self.agent(at);
         let answer = match time {
             None => agent.run(request),
             Some(_) => agent.run(
@@ -167,6 +160,44 @@ impl Http {
                     .build(),
             ),
         };
+        Self::reply(at, own, answer)
+    }
+
+    /// Sends one request whose body may take `there`, and whose answer `back`; follows nothing.
+    pub(super) fn upload<B: AsSendBody>(
+        &self,
+        at: &Origin,
+        request: ureq::http::Result<Request<B>>,
+        there: Duration,
+        back: Duration,
+    ) -> std::result::Result<Reply, Trouble> {
+        let request = request
+            .map_err(|e| Error::new(Kind::Registry, format!("{at}: cannot be told this: {e}")))?;
+        let agent = self.agent(at);
+        let request = agent
+            .configure_request(request)
+            .timeout_send_body(Some(there))
+            .timeout_recv_response(Some(back))
+            .build();
+        Self::reply(at, true, agent.run(request))
+    }
+
+    fn agent(&self, at: &Origin) -> &Agent {
+        let proxied = match at.https {
+            true => &self.proxied,
+            false => &self.proxied_plain,
+        };
+        match proxied {
+            Some(proxied) if !self.no_proxy.covers(at) => proxied,
+            _ => &self.direct,
+        }
+    }
+
+    fn reply(
+        at: &Origin,
+        own: bool,
+        answer: std::result::Result<ureq::http::Response<Body>, ureq::Error>,
+    ) -> std::result::Result<Reply, Trouble> {
         let (head, body) = answer
             .map_err(|e| transport(at, Stage::Head, e))?
             .into_parts();

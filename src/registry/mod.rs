@@ -13,25 +13,32 @@
 
 mod auth;
 mod blob;
+mod exchange;
 mod failure;
 mod http;
+mod known;
 mod options;
 mod origin;
 mod ping;
+mod push;
 mod retry;
+mod search;
 
 pub use options::{Auth, Limits, Options, Roots};
+pub use known::Known;
 pub use ping::Ping;
+pub use push::Sent;
+pub use search::Found;
 
 use crate::error::{Error, Kind, Result};
 use crate::host::Mirror;
 use crate::image::quote::quoted;
 use crate::image::{Descriptor, Digest, Index, Manifest, MediaKind, Platform, Reference};
-use auth::Authentication;
+use auth::{Authentication, Scope};
+use exchange::{Errand, To};
 use failure::Trouble;
 use http::{Ask, Http, Reply};
-use origin::Origin;
-use retry::{Retries, retry_after};
+use retry::Retries;
 use std::collections::BTreeMap;
 
 /// The documents that are taken, best first (OCI distribution-spec, "Pulling manifests"). Schema 1
@@ -65,8 +72,8 @@ pub struct Client {
     http: Http,
     auth: Authentication,
     limits: Limits,
-    /// `Authorization` by registry and repository, as far as it was asked for.
-    granted: BTreeMap<(String, String), String>,
+    /// `Authorization` by registry and scope, as far as it was asked for.
+    granted: BTreeMap<(String, Scope), String>,
     /// Mirrors that have not failed yet.
     mirrors: Vec<Mirror>,
     /// Whether a registry speaks TLS, once it has answered.
@@ -312,76 +319,28 @@ impl Client {
         }
     }
 
-    /// Sends one request until it is answered with 200 or 206 (or with 416, where a range was asked
-    /// for): over TLS if the registry speaks it, with what its 401 wants, again where that may help.
-    /// HEAD is a question on the side: any answer to it is one.
+    /// GETs until it is answered with 200 or 206, or with 416 where a range was asked for. HEAD is
+    /// a question on the side: any answer to it is one.
     fn ask(&mut self, wanted: &Wanted<'_>, ask: Ask<'_>, retries: &mut Retries) -> Result<Reply> {
-        let (domain, path) = (&wanted.from.domain, &wanted.from.path);
-        let key = (domain.clone(), path.clone());
-        let mut answered = false;
-        loop {
-            let known = self.tls.get(domain).copied();
-            let https = known.unwrap_or(true);
-            let registry = Origin::registry(domain, https).ok_or_else(|| no_address(domain))?;
-            let may_be_plain = known.is_none() && self.http.may_be_plain(domain, &registry);
-            let url = registry
-                .url(&wanted.path)
-                .ok_or_else(|| no_address(domain))?;
-            let granted = Ask {
-                authorization: self.granted.get(&key).map(String::as_str),
+        let errand = Errand {
+            domain: &wanted.from.domain,
+            what: &wanted.what,
+            scope: &Scope::Pull(wanted.from.path.clone()),
+            to: To::Path(&wanted.path),
+            aside: ask.head,
+            answers: match ask.from {
+                Some(_) => |status| matches!(status, 200 | 206 | 416),
+                None => |status| matches!(status, 200 | 206),
+            },
+        };
+        self.exchange(&errand, retries, &mut |http, at, authorization| {
+            let ask = Ask {
+                authorization,
                 ..ask
             };
-            let reply = match self.http.get(&url, granted) {
-                Ok(reply) => {
-                    self.tls.insert(domain.clone(), https);
-                    reply
-                }
-                // A plain server may just hang up on a TLS hello.
-                Err(Trouble::NoTls(_) | Trouble::Broken(_)) if may_be_plain => {
-                    self.tls.insert(domain.clone(), false);
-                    continue;
-                }
-                Err(Trouble::Broken(e)) => {
-                    retries.or(e, None)?;
-                    continue;
-                }
-                Err(other) => return Err(other.error()),
-            };
-            match reply.status {
-                200 | 206 => return Ok(reply),
-                416 if ask.from.is_some() => return Ok(reply),
-                // Once: what was granted earlier may have run out, what was granted now has not.
-                401 if reply.own && !answered => {
-                    answered = true;
-                    self.granted.remove(&key);
-                    let headers = &reply.headers;
-                    let answer = self
-                        .auth
-                        .answer(&self.http, domain, &registry, path, headers, retries)?;
-                    if let Some(answer) = answer {
-                        self.granted.insert(key.clone(), answer);
-                        continue;
-                    }
-                    return match ask.head {
-                        true => Ok(reply),
-                        false => Err(refused(wanted, reply)),
-                    };
-                }
-                _ if ask.head => return Ok(reply),
-                429 | 500 | 502 | 503 | 504 => {
-                    let wait = retry_after(&reply.headers);
-                    retries.or(refused(wanted, reply), wait)?;
-                }
-                _ => return Err(refused(wanted, reply)),
-            }
-        }
+            http.get(&at.url, ask)
+        })
     }
-}
-
-fn refused(wanted: &Wanted<'_>, reply: Reply) -> Error {
-    let (at, status, html) = (reply.origin.clone(), reply.status, reply.is_page());
-    let body = reply.explanation();
-    failure::status(&at, &wanted.from.domain, &wanted.what, status, html, &body)
 }
 
 fn no_address(domain: &str) -> Error {

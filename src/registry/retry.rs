@@ -13,9 +13,25 @@ pub(super) struct Retries {
     first: Duration,
     all: u32,
     longest: Duration,
+    /// What may be tried again, where no attempt was left: with the pause that was wanted.
+    given_up: Option<Option<Duration>>,
 }
 
 impl Retries {
+    /// No further attempt: whoever asks begins again elsewhere, see [`Retries::given_up`].
+    pub(super) fn none(limits: &Limits) -> Self {
+        Self {
+            left: 0,
+            ..Self::new(limits)
+        }
+    }
+
+    /// Whether the last error is one that another attempt may mend, and the pause that the other
+    /// side wants before it.
+    pub(super) fn given_up(&self) -> Option<Option<Duration>> {
+        self.given_up
+    }
+
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             left: limits.retries,
@@ -23,6 +39,7 @@ impl Retries {
             first: limits.pause,
             all: limits.retries,
             longest: limits.longest_pause,
+            given_up: None,
         }
     }
 
@@ -34,6 +51,9 @@ impl Retries {
     /// Waits before the next attempt, or gives `error` back where there is none: all are used up,
     /// or the other side wants (`Retry-After`) a pause longer than any.
     pub(super) fn or(&mut self, error: Error, wanted: Option<Duration>) -> Result<()> {
+        if self.left == 0 {
+            self.given_up = Some(wanted);
+        }
         if self.left == 0 || wanted.is_some_and(|wanted| wanted > self.longest) {
             return Err(error);
         }

@@ -1,85 +1,31 @@
 //! Debian's docker-registry, plain, with htpasswd, and over TLS with a CA of our own; the image is
 //! pushed by skopeo.
 
-use super::support::{Home, Image, find, need};
+use super::support::{Home, Image, Real, find, need};
 use super::{Entry, Layer, PASSWORD, blob_as, fails, in_time, options, reference, resolve_as};
 use lazaret::error::Kind;
 use lazaret::host::Credential;
 use lazaret::image::Platform;
 use lazaret::registry::{Auth, Client, Options, Roots};
-use std::io::Read as _;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A docker-registry on loopback; it ends with the value.
-struct Real {
-    child: Child,
-    port: u16,
-}
-
-impl Real {
-    /// With its files in `home`; `more` are further lines of its configuration's `http` and `auth`.
-    fn start(home: &Home, http: &str, auth: &str) -> Self {
-        // Free now, and hardly taken within a moment.
-        let port = {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let root = home.path("registry");
-        std::fs::create_dir_all(&root).unwrap();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http:\n  addr: 127.0.0.1:{port}\n{http}{auth}",
-            root.display()
-        );
-        std::fs::write(home.path("registry.yml"), config).unwrap();
-        let mut child = Command::new(find("docker-registry").unwrap())
-            .arg("serve")
-            .arg(home.path("registry.yml"))
-            .env_remove("OTEL_TRACES_EXPORTER")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if start.elapsed() > Duration::from_secs(20) || child.try_wait().unwrap().is_some() {
-                drop(child.kill());
-                let mut said = String::new();
-                let stderr = child.stderr.as_mut().unwrap();
-                stderr.read_to_string(&mut said).unwrap();
-                panic!("docker-registry does not start: {said}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Self { child, port }
-    }
-
-    /// Pushes an image with skopeo and returns what it is called.
-    fn push(&self, home: &Home, host: &str, credentials: Option<&str>) -> String {
-        let name = format!("{host}:{}/lab/img:test", self.port);
-        let ours = image().layout(home, "ours");
-        let mut skopeo = Command::new(find("skopeo").unwrap());
-        skopeo
-            .args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
-            .args(credentials.map(|c| format!("--dest-creds={c}")))
-            .args([ours, format!("docker://{name}")]);
-        let out = skopeo.output().unwrap();
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "skopeo: {said}");
-        name
-    }
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// Pushes an image with skopeo and returns what it is called.
+fn push(real: &Real, home: &Home, host: &str, credentials: Option<&str>) -> String {
+    let name = format!("{host}:{}/lab/img:test", real.port);
+    let ours = image().layout(home, "ours");
+    let mut skopeo = Command::new(find("skopeo").unwrap());
+    skopeo
+        .args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
+        .args(credentials.map(|c| format!("--dest-creds={c}")))
+        .args([ours, format!("docker://{name}")]);
+    let out = skopeo.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "skopeo: {said}");
+    name
 }
 
 fn image() -> Image {
@@ -126,7 +72,7 @@ fn docker_registry_in_the_clear() {
     need!("docker-registry", "skopeo");
     let home = Home::new();
     let real = Real::start(&home, "", "");
-    let name = real.push(&home, "127.0.0.1", None);
+    let name = push(&real, &home, "127.0.0.1", None);
     let options = patient(options());
     pulls(&options, &name);
     // By its name, which is not looked up.
@@ -142,17 +88,9 @@ fn docker_registry_in_the_clear() {
 fn docker_registry_with_a_password() {
     need!("docker-registry", "skopeo", "htpasswd");
     let home = Home::new();
-    let made = Command::new(find("htpasswd").unwrap())
-        .args(["-Bbn", "ana", PASSWORD])
-        .output()
-        .unwrap();
-    std::fs::write(home.path("htpasswd"), made.stdout).unwrap();
-    let auth = format!(
-        "auth: {{htpasswd: {{realm: lab, path: {}}}}}\n",
-        home.path("htpasswd").display()
-    );
+    let auth = Real::htpasswd(&home, "ana", PASSWORD);
     let real = Real::start(&home, "", &auth);
-    let name = real.push(&home, "127.0.0.1", Some(&format!("ana:{PASSWORD}")));
+    let name = push(&real, &home, "127.0.0.1", Some(&format!("ana:{PASSWORD}")));
     let registry = format!("127.0.0.1:{}", real.port);
     pulls(&patient(login(&registry, PASSWORD)), &name);
     for options in [
@@ -173,50 +111,13 @@ fn docker_registry_with_a_password() {
     }
 }
 
-/// A CA, and a certificate of it for localhost and 127.0.0.1.
-fn certificates(home: &Home) {
-    let openssl = |args: &str| {
-        let out = Command::new(find("openssl").unwrap())
-            .args(args.split(' '))
-            .current_dir(home.path("."))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "openssl {args}: {said}");
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!(
-        "req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=lab -days 2"
-    ));
-    openssl(&format!(
-        "req {key} -keyout tls.key -out tls.csr -subj /CN=localhost"
-    ));
-    std::fs::write(
-        home.path("names"),
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
-    )
-    .unwrap();
-    openssl(
-        "x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tls.pem -days 2 -extfile names",
-    );
-}
-
-/// The lines of docker-registry's configuration that name them.
-fn tls(home: &Home) -> String {
-    format!(
-        "  tls: {{certificate: {}, key: {}}}\n",
-        home.path("tls.pem").display(),
-        home.path("tls.key").display()
-    )
-}
-
 #[test]
 fn docker_registry_over_tls() {
     need!("docker-registry", "skopeo", "openssl");
     let home = Home::new();
-    certificates(&home);
-    let real = Real::start(&home, &tls(&home), "");
-    let name = real.push(&home, "localhost", None);
+    Real::certificates(&home);
+    let real = Real::start(&home, &Real::tls(&home), "");
+    let name = push(&real, &home, "localhost", None);
     let ca = std::fs::read(home.path("ca.pem")).unwrap();
     let trusting = |roots| patient(Options { roots, ..options() });
     let extra = Roots {
@@ -323,9 +224,9 @@ impl Drop for Between {
 fn a_registry_that_spoke_tls_is_not_asked_in_the_clear() {
     need!("docker-registry", "skopeo", "openssl");
     let home = Home::new();
-    certificates(&home);
-    let real = Real::start(&home, &tls(&home), "");
-    let pushed = real.push(&home, "localhost", None);
+    Real::certificates(&home);
+    let real = Real::start(&home, &Real::tls(&home), "");
+    let pushed = push(&real, &home, "localhost", None);
     let between = Between::start(real.port);
     let name = pushed.replace(&real.port.to_string(), &between.port.to_string());
     let roots = Roots {

@@ -17,7 +17,9 @@ pub struct Asked {
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    /// As text, where it is.
     pub body: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Asked {
@@ -219,7 +221,8 @@ fn read(from: &mut TcpStream) -> Option<Asked> {
         method: first.next()?.to_owned(),
         path: first.next()?.to_owned(),
         headers,
-        body: String::from_utf8(body).ok()?,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body,
     })
 }
 

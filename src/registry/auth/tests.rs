@@ -122,14 +122,34 @@ fn tokens_are_text_that_fits_a_header() {
 
 #[test]
 fn what_is_asked_for_is_ours() {
-    let wanted = Wanted {
-        service: Some("a b&scope=repository:x:push"),
-        path: "lab/x_y",
-        credential: None,
+    let asked = |scope: Scope| {
+        let wanted = Wanted {
+            service: Some("a b&scope=repository:x:push"),
+            scope: &scope,
+            credential: None,
+        };
+        let (query, form) = (wanted.query(), wanted.form());
+        let service = "service=a%20b%26scope%3Drepository%3Ax%3Apush";
+        let rest = |text: String| text.strip_prefix(service).unwrap().to_owned();
+        (rest(query), rest(form))
+    };
+    let same = |text: &str| (text.to_owned(), text.to_owned());
+    assert_eq!(
+        asked(Scope::Pull("lab/x_y".into())),
+        same("&scope=repository:lab/x_y:pull")
+    );
+    assert_eq!(asked(Scope::Login), same(""));
+    assert_eq!(asked(Scope::Catalog), same("&scope=registry:catalog:*"));
+    let push = Scope::Push {
+        path: "a".into(),
+        from: Some("b/c".into()),
     };
     assert_eq!(
-        wanted.query(),
-        "service=a%20b%26scope%3Drepository%3Ax%3Apush&scope=repository:lab/x_y:pull"
+        asked(push),
+        (
+            "&scope=repository:a:pull,push&scope=repository:b/c:pull".into(),
+            "&scope=repository:a:pull,push%20repository:b/c:pull".into()
+        )
     );
     assert_eq!(basic("u", "p:q"), "Basic dTpwOnE=");
 }
