@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The largest file of credentials that is read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
+pub(super) const MAX_FILE: u64 = 1 << 20;
 /// The longest answer of a helper, in bytes.
 const MAX_ANSWER: usize = 1 << 16;
 
 /// What docker calls its own registry in these files.
-const DOCKER: [&str; 3] = [
+pub(super) const DOCKER: [&str; 3] = [
     "https://index.docker.io/v1/",
     "docker.io",
     "index.docker.io",
@@ -51,12 +51,12 @@ impl std::fmt::Debug for Credential {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct File {
+pub(super) struct File {
     auths: BTreeMap<String, Auth>,
     #[serde(rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    pub(super) helpers: BTreeMap<String, String>,
     #[serde(rename = "credsStore")]
-    store: Option<String>,
+    pub(super) store: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -109,7 +109,7 @@ pub(super) fn kept(
 }
 
 /// Where credentials may lie, the first first.
-fn files(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
+pub(super) fn files(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
     let folder = |name: &str| env(name).map(PathBuf::from).filter(|p| p.is_absolute());
     if let Some(named) = env("REGISTRY_AUTH_FILE").filter(|name| !name.is_empty()) {
         return vec![named.into()];
@@ -127,7 +127,20 @@ fn files(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
     .collect()
 }
 
-fn read(path: &Path) -> Result<Option<File>> {
+pub(super) fn read(path: &Path) -> Result<Option<File>> {
+    // What it holds stands in no message.
+    let parsed = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|e| malformed(path, &e));
+    read_bytes(path)?.map(parsed).transpose()
+}
+
+pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> Error {
+    let line = error.line();
+    let cause = format!("{} is no file of credentials (line {line})", path.display());
+    Error::new(Kind::Malformed, cause)
+}
+
+/// The bytes of a file of credentials; `None` where there is none.
+pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
@@ -142,23 +155,28 @@ fn read(path: &Path) -> Result<Option<File>> {
         let cause = format!("{} has more than {MAX_FILE} bytes", path.display());
         return Err(Error::new(Kind::Limit, cause));
     }
-    // What it holds stands in no message.
-    let read = serde_json::from_slice(&bytes).map_err(|e| {
-        let cause = format!(
-            "{} is no file of credentials (line {})",
-            path.display(),
-            e.line()
-        );
-        Error::new(Kind::Malformed, cause)
-    })?;
-    Ok(Some(read))
+    Ok(Some(bytes))
 }
 
-fn in_file(file: &File, registry: &str, repository: &str) -> Result<Option<Credential>> {
-    let names: Vec<&str> = match registry {
+/// What a registry is called in these files and by helpers, the best first.
+pub(super) fn names_of(registry: &str) -> Vec<&str> {
+    match registry {
         "docker.io" => DOCKER.into(),
         other => vec![other],
-    };
+    }
+}
+
+/// The keys that mean a registry in a file's `auths`: old files name it by an address.
+pub(super) fn keys_of(name: &str) -> [String; 3] {
+    [
+        name.to_owned(),
+        format!("https://{name}"),
+        format!("https://{name}/v1/"),
+    ]
+}
+
+pub(super) fn in_file(file: &File, registry: &str, repository: &str) -> Result<Option<Credential>> {
+    let names = names_of(registry);
     for name in &names {
         if let Some(helper) = file.helpers.get(*name) {
             return ask(helper, name);
@@ -171,13 +189,7 @@ fn in_file(file: &File, registry: &str, repository: &str) -> Result<Option<Crede
     }
     let keys = scopes.iter().map(String::as_str).chain(names.clone());
     for key in keys {
-        // Old files name the registry by an address.
-        let found = [
-            key.to_owned(),
-            format!("https://{key}"),
-            format!("https://{key}/v1/"),
-        ];
-        if let Some(auth) = found.iter().find_map(|key| file.auths.get(key))
+        if let Some(auth) = keys_of(key).iter().find_map(|key| file.auths.get(key))
             && let Some(credential) = opened(auth)?
         {
             return Ok(Some(credential));
@@ -212,8 +224,17 @@ fn opened(auth: &Auth) -> Result<Option<Credential>> {
     }))
 }
 
-/// Asks `docker-credential-NAME get`; `None`: it knows none.
-fn ask(name: &str, registry: &str) -> Result<Option<Credential>> {
+/// What a helper said.
+pub(super) struct Said {
+    pub(super) program: String,
+    pub(super) bytes: Vec<u8>,
+    /// How it ended, where it ended badly.
+    pub(super) failed: Option<std::process::ExitStatus>,
+}
+
+/// Runs `docker-credential-NAME VERB` with `input` on its standard input, and nothing of it in its
+/// arguments or environment.
+pub(super) fn helper(name: &str, verb: &str, input: &[u8]) -> Result<Said> {
     let letters = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if name.is_empty() || !name.bytes().all(letters) {
         let cause = "a credential helper with a name that is none";
@@ -221,16 +242,16 @@ fn ask(name: &str, registry: &str) -> Result<Option<Credential>> {
     }
     let program = format!("docker-credential-{name}");
     let mut child = Command::new(&program)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .or_call(|| format!("start {program}"))
         .map_err(|e| e.hint("install it, or remove it from the file of credentials"))?;
-    if let Some(mut input) = child.stdin.take() {
+    if let Some(mut pipe) = child.stdin.take() {
         // One that ended already says so below.
-        let _said = input.write_all(registry.as_bytes()).is_ok();
+        let _said = pipe.write_all(input).is_ok();
     }
     let output = child
         .wait_with_output()
@@ -238,18 +259,35 @@ fn ask(name: &str, registry: &str) -> Result<Option<Credential>> {
     if output.stdout.len() > MAX_ANSWER {
         return Err(Error::new(Kind::Limit, format!("{program}: a long answer")));
     }
-    if !output.status.success() {
-        // docker-credential-helpers, credentials/error.go.
-        let text = String::from_utf8_lossy(&output.stdout);
-        if text.contains("credentials not found") {
-            return Ok(None);
-        }
+    Ok(Said {
+        program,
+        bytes: output.stdout,
+        failed: (!output.status.success()).then_some(output.status),
+    })
+}
+
+impl Said {
+    /// Whether it says that it knows none (docker-credential-helpers, credentials/error.go).
+    pub(super) fn knows_none(&self) -> bool {
+        self.failed.is_some()
+            && String::from_utf8_lossy(&self.bytes).contains("credentials not found")
+    }
+}
+
+/// Asks `docker-credential-NAME get`; `None`: it knows none.
+fn ask(name: &str, registry: &str) -> Result<Option<Credential>> {
+    let said = helper(name, "get", registry.as_bytes())?;
+    let program = &said.program;
+    if said.knows_none() {
+        return Ok(None);
+    }
+    if let Some(status) = said.failed {
         return Err(
-            Error::new(Kind::Host, format!("{program} failed ({})", output.status))
+            Error::new(Kind::Host, format!("{program} failed ({status})"))
                 .hint(format!("try it: echo {registry} | {program} get")),
         );
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
+    let answer: Answer = serde_json::from_slice(&said.bytes)
         .map_err(|_| Error::new(Kind::Malformed, format!("{program} answered no credential")))?;
     Ok(Some(match answer.user.as_str() {
         "<token>" => Credential::Token(answer.secret),

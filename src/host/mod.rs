@@ -5,6 +5,7 @@
 //! program must not call getpwnam and its kin, so /etc/passwd, /etc/subuid and /etc/subgid are read
 //! here.
 
+mod accounts;
 mod cgroup;
 mod credentials;
 mod doctor;
@@ -13,9 +14,11 @@ mod ids;
 mod outside;
 mod policy_files;
 mod project;
+pub mod prompt;
 mod registries;
 pub mod tool;
 
+pub use accounts::{Forgotten, Kept, forget, keep};
 pub use cgroup::cgroup;
 pub use credentials::{Credential, credential};
 pub use doctor::{
