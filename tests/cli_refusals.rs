@@ -127,8 +127,6 @@ fn commands_and_global_flags_of_docker() {
         "import",
         "info",
         "kill",
-        "login",
-        "logout",
         "logs",
         "manifest",
         "network",
@@ -136,11 +134,9 @@ fn commands_and_global_flags_of_docker() {
         "pause",
         "plugin",
         "port",
-        "push",
         "rename",
         "restart",
         "save",
-        "search",
         "secret",
         "service",
         "stack",
@@ -148,7 +144,6 @@ fn commands_and_global_flags_of_docker() {
         "stats",
         "stop",
         "swarm",
-        "tag",
         "top",
         "trust",
         "unpause",
@@ -166,7 +161,7 @@ fn commands_and_global_flags_of_docker() {
         );
     }
     for line in [
-        &["image", "push", "x"][..],
+        &["image", "history", "x"][..],
         &["container", "exec", "x"],
         &["system", "info"],
     ] {
@@ -186,6 +181,8 @@ fn commands_and_global_flags_of_docker() {
         (&["inspect", "-s", "x"], "-s (--size)"),
         (&["system", "prune", "--volumes"], "--volumes"),
         (&["load", "--platform", "linux/arm64"], "--platform"),
+        (&["push", "-a", "x"], "-a (--all-tags)"),
+        (&["search", "-f", "stars=3", "x"], "-f (--filter)"),
     ] {
         run(&home, line)
             .exits(125)

@@ -4,10 +4,12 @@
 //! deferred: only those of the verb that was typed are built. docker's flags that are not built yet
 //! are not here at all; `usage` knows them by name when clap does not.
 
+mod account;
 mod images;
 mod policy;
 mod run;
 
+pub use account::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
 pub use images::{ImagesArgs, LoadArgs, PullArgs, RmiArgs, VerifyArgs};
 pub use policy::{
     PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
@@ -51,6 +53,16 @@ pub enum Verb {
     Load(LoadArgs),
     /// Fetch an image from its registry
     Pull(PullArgs),
+    /// Send an image to its registry
+    Push(PushArgs),
+    /// Give an image another name
+    Tag(TagArgs),
+    /// Search docker.io, or the catalogue of a registry
+    Search(SearchArgs),
+    /// Log in to a registry
+    Login(LoginArgs),
+    /// Log out of a registry
+    Logout(LogoutArgs),
     /// Check every byte of images against its digest
     Verify(VerifyArgs),
     /// Remove images
@@ -98,11 +110,15 @@ pub enum ImageVerb {
     Load(LoadArgs),
     /// Fetch an image from its registry
     Pull(PullArgs),
+    /// Send an image to its registry
+    Push(PushArgs),
+    /// Give an image another name
+    Tag(TagArgs),
     /// Remove images
     #[command(alias = "remove")]
     Rm(RmiArgs),
     /// Show what is known of images
-    Inspect(InspectOneKindArgs),
+    Inspect(ImageInspectArgs),
     /// Remove images that nothing refers to
     Prune(PruneArgs),
 }
@@ -256,7 +272,7 @@ pub struct InspectArgs {
     pub names: Vec<String>,
 }
 
-/// Show what is known of images or containers
+/// Show what is known of containers
 #[derive(Debug, Args)]
 pub struct InspectOneKindArgs {
     /// A template, or json

@@ -3,6 +3,7 @@
 //! [`main`] is the table of contents: one line per verb, from clap's type through a request to the
 //! engine's function of that name, and every error to `report`.
 
+mod account;
 mod args;
 mod complete;
 mod completion;
@@ -70,6 +71,11 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Images(args) => images(args),
         Verb::Load(args) => load(args),
         Verb::Pull(args) => pull(args),
+        Verb::Push(args) => push(args),
+        Verb::Tag(args) => tag(args),
+        Verb::Search(args) => search(args),
+        Verb::Login(args) => login(args),
+        Verb::Logout(args) => logout(&args),
         Verb::Verify(args) => verify(args),
         Verb::Rmi(args) => rmi(args),
         Verb::Ps(args) => ps(args),
@@ -84,8 +90,11 @@ fn dispatch(verb: Verb) -> u8 {
             ImageVerb::Ls(args) => images(args),
             ImageVerb::Load(args) => load(args),
             ImageVerb::Pull(args) => pull(args),
+            ImageVerb::Push(args) => push(args),
+            ImageVerb::Tag(args) => tag(args),
             ImageVerb::Rm(args) => rmi(args),
-            ImageVerb::Inspect(args) => inspect(args.of(KindArg::Image)),
+            ImageVerb::Inspect(args) if args.remote => remote(args),
+            ImageVerb::Inspect(args) => inspect(args.here()),
             ImageVerb::Prune(args) => prune("image prune", listing::prune(Prune::Images, args)),
         },
         Verb::Container(args) => match args.verb {
@@ -122,6 +131,47 @@ fn pull(args: args::PullArgs) -> u8 {
     let action = format!("pull {}", args.name);
     let request = objects::pull(args);
     finish(&action, TEXT, request.and_then(|r| engine::pull::pull(&r)))
+}
+
+fn push(args: args::PushArgs) -> u8 {
+    let action = format!("push {}", args.name);
+    let request = account::push(args);
+    finish(&action, TEXT, request.and_then(|r| engine::push::push(&r)))
+}
+
+fn tag(args: args::TagArgs) -> u8 {
+    let request = account::tag(args);
+    finish("tag", TEXT, request.and_then(|r| engine::tag::tag(&r)))
+}
+
+fn search(args: args::SearchArgs) -> u8 {
+    let request = account::search(args);
+    finish(
+        "search",
+        TEXT,
+        request.and_then(|r| engine::search::search(&r)),
+    )
+}
+
+fn login(args: args::LoginArgs) -> u8 {
+    let request = account::login(args);
+    finish(
+        "login",
+        TEXT,
+        request.and_then(|r| engine::login::login(&r)),
+    )
+}
+
+fn logout(args: &args::LogoutArgs) -> u8 {
+    let request = account::logout(args);
+    let done = request.and_then(|r| engine::login::logout(&r));
+    finish("logout", TEXT, done)
+}
+
+fn remote(args: args::ImageInspectArgs) -> u8 {
+    let request = account::remote(args);
+    let done = request.and_then(|r| engine::remote::remote(&r));
+    finish("inspect", TEXT, done)
 }
 
 fn verify(args: args::VerifyArgs) -> u8 {

@@ -46,7 +46,7 @@ pub fn load(args: LoadArgs) -> Result<LoadRequest> {
 }
 
 /// A name that an image can be given: one with a digest already says what it must mean.
-fn name_to_give(text: &str) -> Result<Reference> {
+pub(super) fn name_to_give(text: &str) -> Result<Reference> {
     let name = Reference::parse(text)?;
     match name.digest {
         None => Ok(name),
@@ -116,7 +116,7 @@ pub fn version(format: Option<String>) -> Result<VersionRequest> {
 }
 
 /// docker's `--format` of single objects: `json` is short for `{{json .}}`.
-fn template(format: Option<String>) -> Result<Option<Template>> {
+pub(super) fn template(format: Option<String>) -> Result<Option<Template>> {
     match format.as_deref() {
         None | Some("") => Ok(None),
         Some("json") => Template::parse("{{json .}}").map(Some),

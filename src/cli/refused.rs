@@ -162,6 +162,38 @@ pub const OTHERS: &[(&str, Flag)] = &[
         ("size", Some('s'), Later("`lazaret system df` adds them up")),
     ),
     ("inspect", ("size", Some('s'), Later(""))),
+    (
+        "login",
+        (
+            "password",
+            Some('p'),
+            Never(
+                "every process of this machine may read a command line; \
+                 --password-stdin takes it from a pipe, and a terminal asks for it",
+            ),
+        ),
+    ),
+    (
+        "push",
+        ("all-tags", Some('a'), Later("push them one by one")),
+    ),
+    (
+        "push",
+        (
+            "disable-content-trust",
+            None,
+            Later("leave it out: nothing is signed"),
+        ),
+    ),
+    (
+        "push",
+        (
+            "platform",
+            None,
+            Later("an image of the store has one platform, and is sent as it is"),
+        ),
+    ),
+    ("search", ("filter", Some('f'), Later(""))),
     ("inspect", ("platform", None, Later(""))),
     (
         "prune",
@@ -191,8 +223,6 @@ pub const GLOBAL: &[Flag] = &[
     ("tlsverify", None, Never(NO_DAEMON)),
 ];
 
-const LOGIN: &str =
-    "credentials that docker or podman keep are used: `docker login`, `podman login`";
 const SWARM: &str = "lazaret runs on one machine";
 
 /// docker's commands, with the management word where there is one, that lazaret lacks.
@@ -225,8 +255,6 @@ pub const VERBS: &[(&str, Why)] = &[
         "kill",
         Later("`lazaret rm -f` ends a container and removes it"),
     ),
-    ("login", Later(LOGIN)),
-    ("logout", Later("")),
     ("logs", Later("")),
     ("manifest", Later("")),
     ("network", Later(OFFLINE)),
@@ -238,11 +266,9 @@ pub const VERBS: &[(&str, Why)] = &[
         "prune",
         Never("docker has none either: `lazaret system prune`, `image prune`, `container prune`"),
     ),
-    ("push", Later("")),
     ("rename", Later("")),
     ("restart", Later("")),
     ("save", Later("")),
-    ("search", Later("")),
     ("secret", Never(SWARM)),
     ("service", Never(SWARM)),
     ("stack", Never(SWARM)),
@@ -253,10 +279,6 @@ pub const VERBS: &[(&str, Why)] = &[
         Later("`lazaret rm -f` ends a container and removes it"),
     ),
     ("swarm", Never(SWARM)),
-    (
-        "tag",
-        Later("`lazaret load oci:DIR:TAG NAME` names an image while loading it"),
-    ),
     ("top", Later("")),
     ("trust", Later("")),
     ("unpause", Later("")),

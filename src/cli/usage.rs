@@ -132,9 +132,14 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 14] = [
+    const SIMPLE: [&str; 19] = [
         "man",
         "pull",
+        "push",
+        "tag",
+        "search",
+        "login",
+        "logout",
         "run",
         "tool",
         "images",
@@ -152,8 +157,9 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
         "image" | "container" | "system" | "policy" => {
             let second = words.next().filter(|w| {
                 [
-                    "ls", "list", "ps", "load", "pull", "rm", "remove", "inspect", "run", "df",
-                    "prune", "show", "check", "explain", "test", "diff", "init", "trust",
+                    "ls", "list", "ps", "load", "pull", "push", "tag", "rm", "remove", "inspect",
+                    "run", "df", "prune", "show", "check", "explain", "test", "diff", "init",
+                    "trust",
                 ]
                 .contains(w)
             });

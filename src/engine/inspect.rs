@@ -3,10 +3,10 @@
 use super::{InspectKind, InspectRequest, find, place, ps};
 use crate::container::record::{Container, State};
 use crate::error::{Error, Kind, Result};
-use crate::image::{ImageConfig, ImageName};
-use crate::report::{self, Format};
+use crate::image::{ImageConfig, ImageName, Manifest};
+use crate::report::{self, Format, Template};
 use crate::store::Store;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Prints what is known of containers and images, in docker's shape: one JSON array, or a template
 /// for each. What is not found is told, and the others are printed.
@@ -27,8 +27,14 @@ pub fn inspect(request: &InspectRequest) -> Result<u8> {
             }
         }
     }
+    print(found, request.format.as_ref())?;
+    Ok(code)
+}
+
+/// Prints objects in docker's shape: one array, or a template for each.
+pub(super) fn print(found: Vec<Value>, format: Option<&Template>) -> Result<()> {
     let mut text = String::new();
-    match &request.format {
+    match format {
         None => text = report::json_pretty(&Value::Array(found)) + "\n",
         Some(template) => {
             for value in &found {
@@ -39,8 +45,7 @@ pub fn inspect(request: &InspectRequest) -> Result<u8> {
             text = report::clean_lines(&text).into_owned();
         }
     }
-    report::stdout(&text)?;
-    Ok(code)
+    report::stdout(&text)
 }
 
 fn look(store: Option<&Store>, kind: InspectKind, name: &str) -> Result<Value> {
@@ -85,11 +90,25 @@ fn of_image(store: Option<&Store>, name: &str) -> Result<Value> {
             _ => None,
         })
         .collect();
-    let layers: Vec<_> = image
-        .manifest
+    let size = image.manifest_bytes.len();
+    let mut object = object(&image.manifest, size, &image.config);
+    for (key, value) in [
+        ("RepoTags", json!(tags)),
+        ("RepoDigests", json!(digests)),
+        ("Size", json!(entry.size)),
+        ("Source", json!(entry.reference.source)),
+    ] {
+        object.insert(key.to_owned(), value);
+    }
+    Ok(Value::Object(object))
+}
+
+/// What an image's own documents say of it; `size` is the manifest's.
+pub(super) fn object(manifest: &Manifest, size: usize, config: &ImageConfig) -> Map<String, Value> {
+    let layers: Vec<_> = manifest
         .layers
         .iter()
-        .zip(&image.config.diff_ids)
+        .zip(&config.diff_ids)
         .map(|(layer, diff_id)| {
             json!({
                 "MediaType": layer.media_type,
@@ -99,16 +118,12 @@ fn of_image(store: Option<&Store>, name: &str) -> Result<Value> {
             })
         })
         .collect();
-    let config = &image.config;
-    Ok(json!({
-        "Id": entry.id.to_string(),
-        "RepoTags": tags,
-        "RepoDigests": digests,
+    let object = json!({
+        "Id": manifest.config.digest.to_string(),
         "Created": config.created,
         "Architecture": config.platform.architecture,
         "Variant": config.platform.variant,
         "Os": config.platform.os,
-        "Size": entry.size,
         "Config": config_of(config),
         "RootFS": {
             "Type": "layers",
@@ -116,13 +131,16 @@ fn of_image(store: Option<&Store>, name: &str) -> Result<Value> {
         },
         "History": config.history,
         "Descriptor": {
-            "mediaType": image.manifest.media_type,
-            "digest": image.manifest.digest.to_string(),
-            "size": image.manifest_bytes.len(),
+            "mediaType": manifest.media_type,
+            "digest": manifest.digest.to_string(),
+            "size": size,
         },
         "Layers": layers,
-        "Source": entry.reference.source,
-    }))
+    });
+    match object {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
 }
 
 fn config_of(config: &ImageConfig) -> Value {

@@ -9,28 +9,35 @@ pub mod inspect;
 mod journal;
 mod limits;
 pub mod load;
+pub mod login;
 pub mod names;
 mod obtain;
+mod online;
 pub mod place;
 pub mod policy;
 pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod push;
+pub mod remote;
 mod request;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod search;
 mod source;
+pub mod tag;
 pub mod tool;
 pub mod verify;
 pub mod version;
 
 pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
-    InspectRequest, LoadRequest, LoadSource, PolicyCheckRequest, PolicyDiffRequest,
-    PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune,
-    PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, RmRequest, RmiRequest, RunRequest,
-    ToolRequest, VerifyRequest, VersionRequest,
+    InspectRequest, LoadRequest, LoadSource, LoginRequest, LogoutRequest, PolicyCheckRequest,
+    PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest,
+    Prune, PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest, RemoteRequest,
+    RmRequest, RmiRequest, RunRequest, SearchRequest, TagRequest, ToolRequest, VerifyRequest,
+    VersionRequest,
 };
 
 use crate::container::record::Containers;

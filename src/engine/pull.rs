@@ -5,7 +5,7 @@ mod interrupt;
 mod lanes;
 mod layers;
 
-use super::{PullRequest, place};
+use super::{PullRequest, online, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host;
 use crate::image::{
@@ -13,23 +13,14 @@ use crate::image::{
 };
 use crate::plan::IdMap;
 use crate::policy::{Admit, Policy, Seen, admit};
-use crate::registry::{Auth, Options, Roots};
 use crate::report::{self, Progress};
 use crate::store::source::SourceImage;
-use crate::store::{FetchLock, Fetching, Store};
+use crate::store::{FetchLock, Store};
 use crate::worker::{Purpose, Worker};
 use interrupt::Interrupts;
 use lanes::{Found, Ours};
 use layers::Layers;
 use rustix::event::{PollFd, PollFlags, poll};
-
-/// Where machines keep the certificates that they trust, as PEM.
-pub(super) const ROOTS: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// Fetches an image by its registry's name, and prints what `docker pull` prints.
 ///
@@ -99,12 +90,8 @@ pub(super) fn fetch(
             news: false,
         });
     }
-    let options = options(request)?;
-    let etc: Vec<(&str, Vec<u8>)> = Fetching::ETC
-        .iter()
-        .filter_map(|name| Some((*name, std::fs::read(format!("/etc/{name}")).ok()?)))
-        .collect();
-    let fetching = store.fetching(&etc)?;
+    let options = online::options(&reference.domain, &reference.path, &request.insecure)?;
+    let fetching = online::fetching(store)?;
     let mut progress = Progress::new(request.quiet);
 
     let known = kept.as_ref().map(|kept| kept.served);
@@ -153,7 +140,8 @@ pub(super) fn fetch(
         }
     };
     let manifest = Manifest::parse(&found.manifest, Some(&found.media_type))?;
-    let served = served(&found, &manifest, reference)?;
+    let index = found.index.as_deref();
+    let served = served(&found.served, index, &manifest, reference)?;
     let config = crate::store::verify::config(&found.config, &manifest)?;
     config.check_platform(&platform)?;
     let (now, accept) = (place::now(), request.accept && reference.digest.is_none());
@@ -301,9 +289,14 @@ impl Kept {
 
 /// The digest that the name means, which the worker is not believed about: that of the manifest, or
 /// of an index that holds it.
-fn served(found: &Found, manifest: &Manifest, reference: &Reference) -> Result<Digest> {
+pub(super) fn served(
+    told: &str,
+    index: Option<&[u8]>,
+    manifest: &Manifest,
+    reference: &Reference,
+) -> Result<Digest> {
     let lied = |what: &str| Err(Error::new(Kind::Integrity, format!("{reference}: {what}")));
-    let served = match &found.index {
+    let served = match index {
         None => manifest.digest,
         Some(index) => {
             let listed = Index::parse(index, None)?;
@@ -317,7 +310,7 @@ fn served(found: &Found, manifest: &Manifest, reference: &Reference) -> Result<D
             Digest::of(index)
         }
     };
-    if served.to_string() != found.served {
+    if served.to_string() != told {
         return lied("what was served is not what its digest says");
     }
     match reference.digest {
@@ -326,54 +319,4 @@ fn served(found: &Found, manifest: &Manifest, reference: &Reference) -> Result<D
         }
         _ => Ok(served),
     }
-}
-
-/// How to speak to the registry, with everything that lies on this machine read here.
-pub(super) fn options(request: &PullRequest) -> Result<Options> {
-    let reference = &request.reference;
-    let auth = |domain: &str, path: &str| -> Result<Option<Auth>> {
-        let secret = host::credential(domain, path)?;
-        Ok(secret.map(|credential| Auth {
-            registry: domain.to_owned(),
-            credential,
-        }))
-    };
-    let registries = host::registries()?;
-    let said = |domain: &str| registries.iter().find(|known| known.name == domain);
-    let own = said(&reference.domain);
-    let mirrors = own.map(|own| own.mirrors.clone()).unwrap_or_default();
-    let mut mirror_auths = Vec::new();
-    for mirror in &mirrors {
-        // The registry's own come below.
-        if mirror.domain != reference.domain {
-            mirror_auths.extend(auth(&mirror.domain, &reference.path)?);
-        }
-    }
-    let plain = registries.iter().filter(|known| known.plain_http);
-    let plain = plain.map(|known| known.name.clone());
-    let named = std::env::var_os("SSL_CERT_FILE");
-    let extra = match named.as_ref().filter(|path| !path.is_empty()) {
-        None => Vec::new(),
-        Some(path) => std::fs::read(path).or_call(|| format!("read SSL_CERT_FILE {path:?}"))?,
-    };
-    let platform = ROOTS.iter().find_map(|path| std::fs::read(path).ok());
-    let variable = |names: [&str; 2]| {
-        let set = names.into_iter().find_map(|name| std::env::var(name).ok());
-        set.filter(|value| !value.is_empty())
-    };
-    Ok(Options {
-        plain_http: request.insecure.iter().cloned().chain(plain).collect(),
-        auth: auth(&reference.domain, &reference.path)?,
-        realms: own.map(|own| own.realms.clone()).unwrap_or_default(),
-        mirrors,
-        mirror_auths,
-        proxy: variable(["HTTPS_PROXY", "https_proxy"]),
-        http_proxy: variable(["HTTP_PROXY", "http_proxy"]),
-        no_proxy: variable(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
-        roots: Roots {
-            platform: platform.unwrap_or_default(),
-            extra,
-        },
-        ..Options::default()
-    })
 }

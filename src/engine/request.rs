@@ -370,3 +370,71 @@ pub enum PullWhen {
     /// Not at all.
     Never,
 }
+
+/// `login`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginRequest {
+    /// The registry, as references name it: `docker.io`, `registry.example:5000`.
+    pub registry: String,
+    /// `-u`.
+    pub user: Option<String>,
+    /// `--password-stdin`: all of standard input; the user is named.
+    pub password_stdin: bool,
+    /// `--insecure-registry`, as for `pull`.
+    pub insecure: Vec<String>,
+}
+
+/// `logout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogoutRequest {
+    /// As for `login`.
+    pub registry: String,
+}
+
+/// `push`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushRequest {
+    /// A name with a tag and without a digest.
+    pub reference: Reference,
+    /// No progress, and the name alone at the end.
+    pub quiet: bool,
+    /// `--insecure-registry`, as for `pull`.
+    pub insecure: Vec<String>,
+}
+
+/// `tag`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRequest {
+    /// A name or an id.
+    pub source: String,
+    /// A name with a tag and without a digest.
+    pub target: Reference,
+}
+
+/// `search`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchRequest {
+    /// Whose catalogue; `None`: docker.io's index.
+    pub registry: Option<String>,
+    /// What names must fit.
+    pub term: String,
+    /// The most that is shown.
+    pub limit: usize,
+    /// Whole descriptions.
+    pub no_trunc: bool,
+    /// How they are printed.
+    pub layout: Layout,
+    /// `--insecure-registry`, as for `pull`.
+    pub insecure: Vec<String>,
+}
+
+/// `image inspect --remote`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteRequest {
+    /// At least one.
+    pub names: Vec<Reference>,
+    /// `--format`; `None`: one JSON array.
+    pub format: Option<Template>,
+    /// `--insecure-registry`, as for `pull`.
+    pub insecure: Vec<String>,
+}

@@ -24,8 +24,8 @@ mod push;
 mod retry;
 mod search;
 
-pub use options::{Auth, Limits, Options, Roots};
 pub use known::Known;
+pub use options::{Auth, Limits, Options, Roots};
 pub use ping::Ping;
 pub use push::Sent;
 pub use search::Found;

@@ -54,6 +54,14 @@ impl Store {
         Ok(Some(bytes))
     }
 
+    /// A blob's file, unchecked, to read; `None` where it is not there.
+    ///
+    /// Errors: `Io`.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<std::fs::File>> {
+        let name = format!("blobs/sha256/{}", digest.hex());
+        Ok(files::open(self.root(), &name)?.map(std::fs::File::from))
+    }
+
     /// The size of a blob that is there, checked or not.
     pub(super) fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
         let name = format!("blobs/sha256/{}", digest.hex());

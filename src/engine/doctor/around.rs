@@ -1,13 +1,12 @@
 //! What `doctor` looks at beside the kernel: the store, and a registry where one is named.
 
-use crate::engine::{PullRequest, place, pull};
+use crate::engine::{online, place};
 use crate::error::{Error, Kind, Result};
 use crate::host::{Check, Level};
 use crate::image::Reference;
 use crate::registry::{Client, Options, Ping};
 use crate::report;
-use crate::store::{Fetching, Store};
-use crate::worker;
+use crate::store::Store;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -39,7 +38,7 @@ pub(super) fn checks(store: &Result<Option<Store>>, registry: Option<&str>) -> V
         };
         Client::new(&options).map(drop).map_err(|e| e.cause)
     };
-    let mut checks = crate::host::around(&pull::ROOTS, &proxy);
+    let mut checks = crate::host::around(&online::ROOTS, &proxy);
     checks.extend(of_store(store));
     if let Some(registry) = registry {
         checks.push(of_registry(registry));
@@ -185,30 +184,10 @@ fn ping(registry: &str) -> Result<Ping> {
         let cause = format!("{registry:?} is not the address of a registry");
         return Err(Error::new(Kind::Usage, cause).hint("a registry is named HOST[:PORT]"));
     }
-    let request = PullRequest {
-        reference,
-        platform: None,
-        accept: false,
-        quiet: true,
-        insecure: Vec::new(),
-    };
-    let mut options = pull::options(&request)?;
     // Who asks is nobody's business here.
-    options.auth = None;
+    let mut options = online::anonymous(registry, &[])?;
     options.limits.retries = 0;
-    let store = place::open_store()?;
-    let map = place::own_map(Some(&store))?;
-    let etc = Fetching::ETC.iter();
-    let etc = etc.filter_map(|name| Some((*name, std::fs::read(format!("/etc/{name}")).ok()?)));
-    let fetching = store.fetching(&etc.collect::<Vec<_>>())?;
-    let job = |_: std::os::fd::BorrowedFd<'_>| {
-        let ping = Client::new(&options)?.ping(registry)?;
-        serde_json::to_vec(&ping)
-            .map_err(|e| Error::new(Kind::Worker, format!("write what was found: {e}")))
-    };
-    let answer = worker::fetch(&map, fetching.root(), &[], job, || {})?;
-    serde_json::from_slice(&answer)
-        .map_err(|_| Error::new(Kind::Worker, "the fetch worker answered nonsense"))
+    online::ask(|| Client::new(&options)?.ping(registry))
 }
 
 /// Whether the registry that was named answered.

@@ -1,0 +1,96 @@
+//! `lazaret image inspect --remote`: what a registry has under a name. Nothing is kept, and no tag
+//! counts as seen.
+
+use super::{RemoteRequest, inspect, online, pull};
+use crate::error::Result;
+use crate::image::{Digest, Index, Manifest, MediaKind, Platform, Reference};
+use crate::registry::{Client, Options};
+use crate::report::{self, Format};
+use serde_json::{Value, json};
+
+/// Prints what registries have under names, in the shape of `image inspect`. What cannot be had is
+/// told, and the others are printed.
+///
+/// # Errors
+/// `Usage`: the template; `Io`, `Store`: there is no place for the worker.
+pub fn remote(request: &RemoteRequest) -> Result<u8> {
+    let mut found = Vec::with_capacity(request.names.len());
+    let mut code = 0;
+    for name in &request.names {
+        match look(request, name) {
+            Ok(value) => found.push(value),
+            Err(error) => {
+                let error = error.action(format!("inspect {}", name.familiar()));
+                report::error(&error, Format::Text);
+                code = error.exit_code();
+            }
+        }
+    }
+    inspect::print(found, request.format.as_ref())?;
+    Ok(code)
+}
+
+/// What the worker found out, not yet believed.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct There {
+    served: String,
+    index: Option<Vec<u8>>,
+    media_type: String,
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+}
+
+/// In the worker.
+fn ask(options: &Options, name: &Reference) -> Result<There> {
+    let mut client = Client::new(options)?;
+    let served = client.resolve(name, &Platform::native())?;
+    let mut config = Vec::new();
+    client.blob(name, &served.parsed.config, &mut config, &mut |_| {})?;
+    Ok(There {
+        served: served.top.to_string(),
+        index: served.index.map(|(bytes, _)| bytes),
+        media_type: served.media_type,
+        manifest: served.manifest,
+        config,
+    })
+}
+
+fn look(request: &RemoteRequest, name: &Reference) -> Result<Value> {
+    let options = online::options(&name.domain, &name.path, &request.insecure)?;
+    let there: There = online::ask(|| ask(&options, name))?;
+    let manifest = Manifest::parse(&there.manifest, Some(&there.media_type))?;
+    let index = there.index.as_deref();
+    let served = pull::served(&there.served, index, &manifest, name)?;
+    let config = crate::store::verify::config(&there.config, &manifest)?;
+    let mut object = inspect::object(&manifest, there.manifest.len(), &config);
+    let tag = Reference {
+        digest: None,
+        ..name.clone()
+    };
+    let tags: Vec<_> = name.tag.iter().map(|_| tag.familiar()).collect();
+    let (repository, _) = super::images::split_name(&tag.to_string());
+    let sizes = manifest.layers.iter().map(|layer| layer.size);
+    let one = |digest: &Digest, size: u64, platform: Option<&Platform>| json!({ "digest": digest.to_string(), "size": size, "platform": platform });
+    let platforms = match index {
+        None => {
+            let size = there.manifest.len() as u64;
+            vec![one(&manifest.digest, size, Some(&config.platform))]
+        }
+        Some(index) => Index::parse(index, None)?
+            .manifests
+            .iter()
+            .filter(|entry| entry.kind() == MediaKind::Manifest)
+            .map(|entry| one(&entry.digest, entry.size, entry.platform.as_ref()))
+            .collect(),
+    };
+    for (key, value) in [
+        ("RepoTags", json!(tags)),
+        ("RepoDigests", json!([format!("{repository}@{served}")])),
+        ("Size", json!(sizes.fold(0, u64::saturating_add))),
+        ("Source", json!(name.to_string())),
+        ("Platforms", json!(platforms)),
+    ] {
+        object.insert(key.to_owned(), value);
+    }
+    Ok(Value::Object(object))
+}
