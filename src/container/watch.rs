@@ -73,8 +73,8 @@ impl<'a> Watcher<'a> {
             _ => None,
         });
         let of = |what| {
-            let watched = watched.unwrap_or_default().iter();
-            watched.filter(|w| w.what == what).cloned().next()
+            let mut watched = watched.unwrap_or_default().iter();
+            watched.find(|w| w.what == what).cloned()
         };
         Self {
             memory: of(Watch::Memory),
