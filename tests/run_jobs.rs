@@ -61,6 +61,12 @@ fn child(running: &Running) -> Option<Pid> {
     child
 }
 
+fn is_stopped(pid: Option<Pid>) -> bool {
+    let pid = pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().unwrap().starts_with(" T")
+}
+
 fn modes(pty: &Pty) -> Termios {
     tcgetattr(&pty.inner).unwrap()
 }
@@ -142,6 +148,29 @@ fn a_raw_terminal_is_given_back_while_it_is_stopped() {
     home.clean();
 }
 
+/// Also to a shell that puts back nothing itself.
+#[test]
+fn it_puts_the_terminal_back_itself_before_it_stops() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let mut pty = Pty::new();
+    let before = modes(&pty);
+    let running = start(&home, &pty, &image, &["-it"], &["toolbox", "line"]);
+    pty.until("ready");
+    until("raw", || is_raw(&pty));
+    running.signal(Signal::TSTP);
+    until("stopped", || is_stopped(Some(running.pid)));
+    assert!(same(&before, &modes(&pty)));
+    running.signal(Signal::CONT);
+    until("raw again", || is_raw(&pty));
+    pty.send(b"typed\r");
+    pty.until("[typed]");
+    running.wait().ok();
+    assert!(same(&before, &modes(&pty)));
+    home.clean();
+}
+
 /// In the background it runs as any command does, until it wants the terminal.
 #[test]
 fn in_the_background_it_waits_for_the_terminal() {
@@ -161,11 +190,7 @@ fn in_the_background_it_waits_for_the_terminal() {
     // With -i it reads.
     pty.send(background("-i", "toolbox line").as_bytes());
     pty.until("ready");
-    let stopped = |running: &Running| {
-        let pid = child(running).map_or(0, |pid| pid.as_raw_nonzero().get());
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit(')').next().unwrap().starts_with(" T")
-    };
+    let stopped = |running: &Running| is_stopped(child(running));
     // Only where the shell does not take the line first.
     until("stopped by SIGTTIN", || {
         pty.send(b"\n");
