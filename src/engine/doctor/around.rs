@@ -134,7 +134,7 @@ fn level_of(have: u64, want: u64, what: String, fix: &str) -> Check {
 fn kind(folder: &OwnedFd) -> Option<Check> {
     let fix = "use --rm, or set LAZARET_STORE to a folder on ext4, xfs or btrfs";
     let kind = rustix::fs::fstatfs(folder).ok()?.f_type;
-    let magic = NO_UPPER.iter().find(|(magic, _)| i64::from(kind) == *magic);
+    let magic = NO_UPPER.iter().find(|(magic, _)| kind == *magic);
     if let Some((_, name)) = magic {
         return Some(Check::note(
             "store",
