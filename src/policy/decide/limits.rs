@@ -40,8 +40,7 @@ impl Judge<'_> {
         if let Some(disk) = resources.disk.as_ref().filter(|d| d.value < tmp.value) {
             tmp = disk.clone();
         }
-        let given = self.given_limit(Limit::Timeout);
-        let timeout = self.timeout(request, given);
+        let timeout = self.time(Limit::Timeout, request.timeout, "--timeout");
         for level in &self.policy.levels {
             for rule in level.require(self.subject) {
                 for (limit, line) in &rule.limits {
@@ -116,27 +115,28 @@ impl Judge<'_> {
         Some(granted)
     }
 
-    /// The flag, which may ask for less than is given and for no more than is allowed.
-    fn timeout(
+    /// A time that a flag asks for, no more than is allowed; else what is given.
+    pub(super) fn time(
         &mut self,
-        request: &Request,
-        given: Option<Granted<u64>>,
+        limit: Limit,
+        asked: Option<Duration>,
+        flag: &'static str,
     ) -> Option<Granted<Duration>> {
-        let given = given.map(|g| Granted {
-            value: Duration::from_secs(g.value),
-            origin: g.origin,
-        });
-        let Some(asked) = request.timeout else {
-            return given;
+        let Some(asked) = asked else {
+            let given = self.given_limit(limit)?;
+            return Some(Granted {
+                value: Duration::from_secs(given.value),
+                origin: given.origin,
+            });
         };
         let whole = asked
             .as_secs()
             .saturating_add(u64::from(asked.subsec_nanos() > 0));
-        let text = format!("--timeout {}s", asked.as_secs_f64());
-        self.at_most(Limit::Timeout, whole, &text, &format!("{whole}s"));
+        let text = format!("{flag} {}s", asked.as_secs_f64());
+        self.at_most(limit, whole, &text, &format!("{whole}s"));
         Some(Granted {
             value: asked,
-            origin: Origin::Flag("--timeout"),
+            origin: Origin::Flag(flag),
         })
     }
 

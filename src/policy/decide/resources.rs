@@ -8,7 +8,6 @@ use crate::policy::limit::{Limit, Unit};
 use crate::policy::request::Request;
 use crate::policy::subject::Subject;
 use crate::policy::words;
-use std::time::Duration;
 
 /// How a run gets a cgroup of its own.
 const SCOPE: &str =
@@ -20,7 +19,7 @@ impl Judge<'_> {
         let memory = self.asked_or_given(Limit::Memory, request.resources.memory, "--memory");
         let swap = self.swap(request, memory.is_some());
         let cpus = self.asked_or_given(Limit::Cpus, request.resources.cpus, "--cpus");
-        let cpu_time = self.cpu_time(request);
+        let cpu_time = self.time(Limit::CpuTime, request.resources.cpu_time, "--cpu-time");
         let output = self.asked_or_given(Limit::Output, request.resources.output, "--output-limit");
         let disk = self.disk(request, kept);
         let mut resources = Resources {
@@ -60,25 +59,6 @@ impl Judge<'_> {
         Some(Granted {
             value,
             origin: Origin::Flag(flag),
-        })
-    }
-
-    fn cpu_time(&mut self, request: &Request) -> Option<Granted<Duration>> {
-        let Some(asked) = request.resources.cpu_time else {
-            let given = self.given_limit(Limit::CpuTime)?;
-            return Some(Granted {
-                value: Duration::from_secs(given.value),
-                origin: given.origin,
-            });
-        };
-        let whole = asked
-            .as_secs()
-            .saturating_add(u64::from(asked.subsec_nanos() > 0));
-        let text = format!("--cpu-time {}s", asked.as_secs_f64());
-        self.at_most(Limit::CpuTime, whole, &text, &format!("{whole}s"));
-        Some(Granted {
-            value: asked,
-            origin: Origin::Flag("--cpu-time"),
         })
     }
 
