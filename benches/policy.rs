@@ -66,6 +66,7 @@ fn request() -> Request {
         binds: vec![BindAsk {
             flag: "-v",
             source: "./src".to_owned(),
+            subpath: None,
             target: "/src".to_owned(),
             read_only: true,
             no_exec: false,

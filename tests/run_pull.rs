@@ -226,13 +226,9 @@ fn an_image_of_another_platform_is_fetched_and_never_run() {
             .complains(&format!("the image in the store is for {foreign}"));
     }
     run(&home, &[], &name).ok().prints("native");
-    run(
-        &home,
-        &["--platform", &std::env::consts::ARCH.to_owned()],
-        &name,
-    )
-    .ok()
-    .prints("native");
+    run(&home, &["--platform", std::env::consts::ARCH], &name)
+        .ok()
+        .prints("native");
     home.lazaret(["pull", "--platform", "linux/s390x", &name])
         .run()
         .exits(125)

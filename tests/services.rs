@@ -116,7 +116,7 @@ fn message(kind: &[u8], body: &[u8]) -> Vec<u8> {
 fn postgres(home: &Home, sockets: &Path) {
     let socket = sockets.join(".s.PGSQL.5432");
     let running = service(
-        &home,
+        home,
         "postgres",
         &[
             "-c",

@@ -159,8 +159,9 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Registry>> {
 
 /// What `HOST[:PORT][/PREFIX]` means, by the grammar of references.
 fn place(text: &str) -> Option<Mirror> {
-    let reference = Reference::parse(&format!("{text}/x")).ok()?;
-    let prefix = reference.path.strip_suffix('x')?.trim_end_matches('/');
+    // Two words: docker.io would put library/ before one.
+    let reference = Reference::parse(&format!("{text}/x/x")).ok()?;
+    let prefix = reference.path.strip_suffix("x/x")?.trim_end_matches('/');
     let (domain, prefix) = (reference.domain, prefix.to_owned());
     let same = match prefix.is_empty() {
         true => domain == text,
