@@ -141,12 +141,15 @@ fn a_requirement_that_nothing_meets_is_a_refusal() {
     let image = Image::toolbox().layout(&home, "img");
     policy(
         &home,
-        "[[require]]\nlimits = [\"memory\"]\nreason = \"hostile submissions\"\n",
+        "[[require]]\nlimits = [\"output\"]\nreason = \"hostile submissions\"\n",
     );
     home.lazaret(["run", "--rm", &image, "true"])
         .run()
         .exits(125)
-        .complains("require limits = [\"memory\"]");
+        .complains("require limits = [\"output\"]");
+    home.lazaret(["run", "--rm", "--output-limit", "1m", &image, "true"])
+        .run()
+        .ok();
     policy(
         &home,
         "[[require]]\nverify = \"full\"\nreason = \"shared machine\"\n",

@@ -466,6 +466,17 @@ fn the_documents_mean_what_they_say() {
                 policy(&home, &["test", "--policy", lab, &cases]).ok();
                 continue;
             }
+            if block.contains("[[registry]]") {
+                let registries = home.root().join("config/lazaret/registries.toml");
+                std::fs::create_dir_all(registries.parent().unwrap()).unwrap();
+                std::fs::write(&registries, block).unwrap();
+                // Nobody listens there; what is not understood is told before anybody is asked.
+                home.lazaret(["pull", "localhost:1/a:1"])
+                    .run()
+                    .exits(125)
+                    .complains("localhost:1");
+                continue;
+            }
             let whole = match block.contains("version = 1") {
                 true => block.to_owned(),
                 false => format!("version = 1\nextends = \"strict\"\n{block}"),
