@@ -51,7 +51,7 @@ fn is_unsafe(c: char) -> bool {
 /// `value` as JSON on one line, with the characters that [`clean`] replaces written as `\uXXXX`,
 /// so that nothing is lost and nothing reaches a terminal.
 pub fn json(value: &Value) -> String {
-    escape(&value.to_string())
+    escape(value.to_string())
 }
 
 /// As [`json`], indented by four spaces as docker does it.
@@ -66,7 +66,7 @@ pub fn json_pretty(value: &Value) -> String {
         }
         out.push_str(bare);
     }
-    escape(&out)
+    escape(out)
 }
 
 /// As [`json_pretty`], of a typed value, whose members stay in the order of its type.
@@ -79,13 +79,22 @@ pub fn json_pretty_of(value: &impl serde::Serialize) -> serde_json::Result<Strin
     value.serialize(&mut serde_json::Serializer::with_formatter(
         &mut bytes, indent,
     ))?;
-    // serde_json writes UTF-8 and nothing else.
-    Ok(escape(&String::from_utf8_lossy(&bytes)))
+    let text = String::from_utf8(bytes).map_err(serde::de::Error::custom)?;
+    Ok(escape(text))
 }
 
 /// Unsafe characters of a JSON text stand only inside its strings, except for line feeds, which
 /// serde_json never leaves raw inside one.
-fn escape(json: &str) -> String {
+fn escape(json: String) -> String {
+    // Nearly all is plain, and told so many bytes at once.
+    let plain = |b: &u8| matches!(b, b' '..=b'~' | b'\n');
+    if json
+        .as_bytes()
+        .chunks(64)
+        .all(|part| part.iter().fold(true, |all, b| all & plain(b)))
+    {
+        return json;
+    }
     let mut out = String::with_capacity(json.len());
     let mut units = [0; 2];
     for c in json.chars() {

@@ -1,7 +1,7 @@
 //! `--dry-run`: the very steps that the child would walk.
 
 use super::Format;
-use super::clean::{clean, json_pretty};
+use super::clean::{clean, json_pretty_of};
 use super::out::{Screen, stdout};
 use super::wrap::wrap;
 use crate::error::{Error, Kind, Result};
@@ -35,9 +35,9 @@ pub fn plan_digest(plan: &Plan) -> Result<Digest> {
 }
 
 fn as_json(plan: &Plan) -> Result<String> {
-    let value = serde_json::to_value(plan)
+    let text = json_pretty_of(plan)
         .map_err(|e| Error::new(Kind::Unsupported, format!("plan as JSON: {e}")))?;
-    Ok(json_pretty(&value) + "\n")
+    Ok(text + "\n")
 }
 
 fn as_text(plan: &Plan, width: usize) -> String {
