@@ -48,6 +48,8 @@ pub enum Kind {
     Launch,
     /// Somebody pressed ^C (exit 130).
     Interrupted,
+    /// A signal asked for the end (exit 143, as for SIGTERM).
+    Terminated,
     /// The command was not found inside (exit 127).
     CommandNotFound,
     /// The command was found inside and cannot be executed (exit 126).
@@ -134,13 +136,14 @@ impl Error {
     }
 
     /// docker's exit code for this failure: 127 not found, 126 not executable, 130
-    /// interrupted, 125 all else.
+    /// interrupted, 143 terminated, 125 all else.
     /// `verify` and `probe` have exit codes of their own, which their verbs return.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::CommandNotFound => 127,
             Kind::CommandNotExecutable => 126,
             Kind::Interrupted => 130,
+            Kind::Terminated => 143,
             _ => 125,
         }
     }

@@ -49,17 +49,20 @@ impl Interrupts {
     }
 
     /// # Errors
-    /// `Interrupted` where a signal has come.
+    /// `Interrupted` where the terminal's signals have come, `Terminated` where others have.
     pub(super) fn check(&self) -> Result<()> {
         match self.fd.read_signal().or_call(|| "read a signal")? {
             None => Ok(()),
             Some(found) => {
-                let name = i32::try_from(found.ssi_signo)
-                    .ok()
-                    .and_then(|number| Signal::try_from(number).ok())
-                    .map_or("a signal", Signal::as_str);
+                let signal = i32::try_from(found.ssi_signo).ok();
+                let signal = signal.and_then(|number| Signal::try_from(number).ok());
+                let kind = match signal {
+                    Some(Signal::SIGINT | Signal::SIGQUIT) => Kind::Interrupted,
+                    _ => Kind::Terminated,
+                };
+                let name = signal.map_or("a signal", Signal::as_str);
                 Err(Error::new(
-                    Kind::Interrupted,
+                    kind,
                     format!("ended by {name}; nothing was kept"),
                 ))
             }
