@@ -17,7 +17,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
-const TESTS: [(&str, fn()); 4] = [
+const TESTS: [(&str, fn()); 5] = [
     ("it_speaks_and_writes_to_what_it_was_given", speaks),
     ("it_sees_no_file_of_the_host", sees_no_file),
     (
@@ -25,6 +25,10 @@ const TESTS: [(&str, fn()); 4] = [
         reaches_no_socket,
     ),
     ("it_starts_no_program_and_takes_no_call", starts_nothing),
+    (
+        "it_reaches_no_listener_by_a_socket_it_was_left",
+        reaches_no_listener,
+    ),
 ];
 
 fn main() {
@@ -176,4 +180,29 @@ fn starts_nothing() {
         // SAFETY: nothing else runs in this process, which the call ends.
         let _killed = unsafe { rustix::thread::unshare_unsafe(flags) };
     });
+}
+
+/// The filter makes no local socket; Landlock's scope holds where one is there already.
+fn reaches_no_listener() {
+    use rustix::net::{SocketAddrUnix, connect};
+    if !support::have(
+        "fetch_worker::it_reaches_no_listener_by_a_socket_it_was_left",
+        "landlock-6",
+    ) {
+        return;
+    }
+    let name = format!("lazaret-left-{}", std::process::id());
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+    let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&listener, &address).unwrap();
+    rustix::net::listen(&listener, 4).unwrap();
+    let left = || socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    connect(&left(), &address).unwrap();
+    let left = left();
+    let told = fetch(&[left.as_raw_fd()], |_| {
+        Ok(format!("{:?}", connect(&left, &address)).into_bytes())
+    })
+    .unwrap();
+    let refused = format!("{:?}", Err::<(), _>(rustix::io::Errno::PERM));
+    assert_eq!(String::from_utf8_lossy(&told), refused);
 }
