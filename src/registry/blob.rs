@@ -7,7 +7,7 @@ use super::{Client, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Hasher, MediaKind, Reference};
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
 
 /// Bytes read at once.
@@ -24,6 +24,40 @@ struct Arrived<'a> {
     hasher: Hasher,
     out: &'a mut dyn Write,
     progress: &'a mut dyn FnMut(u64),
+    pace: Pace,
+}
+
+/// What a connection brings while it is waited for, in windows as long as a document may take: one
+/// that drips ends after one of them, and not after all the time that its size would give it.
+struct Pace {
+    window: Duration,
+    slowest: u64,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    fn of(limits: &super::Limits) -> Self {
+        Self {
+            window: limits.document,
+            slowest: limits.slowest,
+            waited: Duration::ZERO,
+            bytes: 0,
+        }
+    }
+
+    /// Counts a read that took so long. Whether it goes on fast enough.
+    fn goes_on(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < self.window {
+            return true;
+        }
+        let least = u128::from(self.slowest) * self.window.as_millis() / 1000;
+        let enough = u128::from(self.bytes) >= least;
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        enough
+    }
 }
 
 impl Client {
@@ -63,6 +97,7 @@ impl Client {
             hasher: Hasher::default(),
             out,
             progress,
+            pace: Pace::of(&self.limits),
         };
         // What a mirror brought stays, if the next one goes on: all of it is hashed.
         self.anywhere(from, |client, at| client.bring(at, &mut arrived))?;
@@ -197,6 +232,7 @@ impl Arrived<'_> {
             .take((size - self.bytes + skip).saturating_add(1));
         let mut buffer = vec![0; BUFFER];
         loop {
+            let begun = Instant::now();
             let read = match reader.read(&mut buffer) {
                 Ok(0) if self.bytes == size => return Ok(()),
                 Ok(0) if says_its_end => {
@@ -211,7 +247,10 @@ impl Arrived<'_> {
                         Error::new(Kind::Registry, format!("{at}: it stopped in the middle"));
                     return Err(Trouble::Broken(gone));
                 }
-                Ok(read) => read,
+                Ok(read) => match self.pace.goes_on(begun.elapsed(), read) {
+                    true => read,
+                    false => return Err(Trouble::Final(failure::too_slow(&at))),
+                },
                 // All bytes are here, and their digest decides.
                 Err(_) if self.bytes == size => return Ok(()),
                 Err(e) => return Err(transport(&at, Stage::Body, e.into())),

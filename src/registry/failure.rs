@@ -51,10 +51,7 @@ pub(super) fn transport(at: &Origin, stage: Stage, error: ureq::Error) -> Troubl
         ureq::Error::Timeout(Timeout::PerRead) if stage == Stage::Body => {
             Trouble::Broken(registry("the connection stalled".into()))
         }
-        ureq::Error::Timeout(Timeout::RecvBody) => Trouble::Final(
-            registry("the answer comes too slowly".into())
-                .hint("try again later, or over another network"),
-        ),
+        ureq::Error::Timeout(Timeout::RecvBody) => Trouble::Final(too_slow(at)),
         ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => Trouble::Final(
             registry("it cannot be reached in time".into())
                 .hint("check the name, the network and the proxy"),
@@ -88,6 +85,12 @@ pub(super) fn transport(at: &Origin, stage: Stage, error: ureq::Error) -> Troubl
         ),
         other => Trouble::Final(registry(plain(&other.to_string()))),
     }
+}
+
+/// An answer that drips.
+pub(super) fn too_slow(at: &Origin) -> Error {
+    Error::new(Kind::Registry, format!("{at}: the answer comes too slowly"))
+        .hint("try again later, or over another network")
 }
 
 fn io(at: &Origin, error: &std::io::Error) -> Trouble {

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use std::io::Read as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RANGE,
 };
@@ -16,6 +16,9 @@ use ureq::http::{HeaderMap, HeaderName, Request, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, AsSendBody, Body, Proxy};
+
+/// How long a failure is listened to for its reason.
+const EXPLANATION: Duration = Duration::from_secs(2);
 
 /// What is sent, beside where to.
 #[derive(Clone, Copy, Default)]
@@ -271,17 +274,20 @@ impl Reply {
         }
     }
 
-    /// The beginning of a body that explains a failure; what cannot be read of it explains nothing.
+    /// The beginning of a body that explains a failure; what cannot be read of it, or does not come
+    /// at once, explains nothing.
     pub(super) fn explanation(self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        match self
-            .body
-            .into_reader()
-            .take(16 << 10)
-            .read_to_end(&mut bytes)
-        {
-            Ok(_) => bytes,
-            Err(_) => Vec::new(),
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4 << 10]);
+        let mut reader = self.body.into_reader().take(16 << 10);
+        let begun = Instant::now();
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return bytes,
+                Ok(read) if begun.elapsed() < EXPLANATION => {
+                    bytes.extend_from_slice(&buffer[..read]);
+                }
+                Ok(_) | Err(_) => return Vec::new(),
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Blobs: size, digest, time, and what broke off in the middle.
 
 use super::support::{Answer, Registry};
-use super::{blob, bytes_of, fails, layer_of, layout};
+use super::{blob, blob_as, bytes_of, fails, layer_of, layout, options};
 use lazaret::error::Kind;
 use lazaret::image::Digest;
 use std::time::Duration;
@@ -100,6 +100,40 @@ fn blobs_that_are_not_what_was_named_are_refused() {
         Kind::Registry,
         "too slowly",
     );
+}
+
+/// A size that would allow for hours does not.
+#[test]
+fn a_large_blob_that_drips_ends_soon() {
+    let layout = layout();
+    let mut large = layer_of(&layout);
+    large.size = 1 << 30;
+    let mut options = options();
+    options.limits.slowest = 256 << 10;
+    let length = format!("Content-Length: {}", large.size);
+    let dripping = (0..100).fold(Answer::head(200, &[&length]), |answer, _| {
+        answer.bytes("x").pause(Duration::from_millis(100))
+    });
+    let registry = Registry::new(move |_, _| dripping.clone());
+    let got = blob_as(options, &registry.image(), &large);
+    fails(got, Kind::Registry, "too slowly");
+    assert_eq!(registry.asked().len(), 1);
+}
+
+/// So does the reason of a failure.
+#[test]
+fn a_reason_that_drips_is_not_waited_for() {
+    let layout = layout();
+    let mut large = layer_of(&layout);
+    large.size = 1 << 30;
+    let mut options = options();
+    options.limits.slowest = 1 << 10;
+    let dripping = (0..200).fold(Answer::head(404, &[]), |answer, _| {
+        answer.bytes(" ").pause(Duration::from_millis(100))
+    });
+    let registry = Registry::new(move |_, _| dripping.clone());
+    let got = blob_as(options, &registry.image(), &large);
+    fails(got, Kind::NotFound, "404");
 }
 
 #[test]
