@@ -23,7 +23,7 @@ pub(super) const ROOTS: [&str; 4] = [
 /// As [`host::credential`] and [`host::registries`]; `Io`: a file that is named cannot be read.
 pub(super) fn options(domain: &str, path: &str, insecure: &[String]) -> Result<Options> {
     no_core()?;
-    let auth = |domain: &str| -> Result<Option<Auth>> {
+    let auth = |domain: &str, path: &str| -> Result<Option<Auth>> {
         let secret = host::credential(domain, path)?;
         Ok(secret.map(|credential| Auth {
             registry: domain.to_owned(),
@@ -37,11 +37,12 @@ pub(super) fn options(domain: &str, path: &str, insecure: &[String]) -> Result<O
     for mirror in &mirrors {
         // The registry's own come below.
         if mirror.domain != domain {
-            mirror_auths.extend(auth(&mirror.domain)?);
+            let there = format!("{}/{path}", mirror.prefix);
+            mirror_auths.extend(auth(&mirror.domain, there.trim_start_matches('/'))?);
         }
     }
     Ok(Options {
-        auth: auth(domain)?,
+        auth: auth(domain, path)?,
         mirrors,
         mirror_auths,
         ..anonymous(domain, insecure)?
