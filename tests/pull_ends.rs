@@ -103,7 +103,7 @@ fn after_sequence(text: &str) -> &str {
 fn an_interrupted_pull_leaves_nothing() {
     need!("userns", "landlock");
     let layout = large();
-    for signal in [Signal::INT, Signal::TERM] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let home = Home::new();
         let go = Arc::new(AtomicBool::new(false));
         let registry = halting(&layout, &go);
@@ -114,7 +114,7 @@ fn an_interrupted_pull_leaves_nothing() {
         std::thread::sleep(Duration::from_millis(100));
         let start = Instant::now();
         running.signal(signal);
-        running.wait().exits(130).complains("nothing was kept");
+        running.wait().exits(code).complains("nothing was kept");
         assert!(start.elapsed() < Duration::from_secs(5));
         nothing_is_left(&home);
         // And before anything is known.
@@ -122,7 +122,7 @@ fn an_interrupted_pull_leaves_nothing() {
         let running = home.lazaret(["pull", &silent.image()]).spawn();
         until("nothing was asked", || !silent.asked().is_empty());
         running.signal(signal);
-        running.wait().exits(130);
+        running.wait().exits(code);
         nothing_is_left(&home);
     }
 }
@@ -207,6 +207,66 @@ fn two_pulls_at_once_fetch_once_and_end_in_one_image() {
         .ok()
         .prints("both");
     home.lazaret(["verify", &name]).run().ok();
+    assert!(list(&home.store().join("staging")).is_empty());
+    home.clean();
+}
+
+/// Who waits for a failure is told of it at once.
+#[test]
+fn a_layer_that_failed_waits_for_no_slow_one() {
+    need!("userns", "landlock");
+    let home = Home::new();
+    let layout = large();
+    let registry = Registry::of(&layout.clone(), move |asked, _| {
+        if asked.method != "GET" || !asked.is_blob() {
+            return None;
+        }
+        let digest = asked.path.rsplit('/').next().unwrap();
+        let bytes = &layout.blobs[digest];
+        if bytes.first() == Some(&b'{') {
+            return None;
+        }
+        if !is_large(&layout, asked) {
+            return Some(Answer::nothing().pause(Duration::from_millis(300)).bytes(
+                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            ));
+        }
+        let head = Answer::head(200, &[&format!("Content-Length: {}", bytes.len())]);
+        Some((0..300).fold(head, |answer, at| {
+            let piece = &bytes[at * 100..(at + 1) * 100];
+            answer.bytes(piece).pause(Duration::from_millis(100))
+        }))
+    });
+    let start = Instant::now();
+    home.lazaret(["pull", &registry.image()])
+        .run()
+        .exits(125)
+        .complains("404");
+    assert!(start.elapsed() < Duration::from_secs(10));
+    nothing_is_left(&home);
+}
+
+/// What the store has of a digest is as large as it is, whatever a manifest says of it.
+#[test]
+fn a_kept_blob_of_another_size_is_refused() {
+    need!("userns", "overlay", "landlock");
+    let home = Home::new();
+    let right = Image::toolbox().build();
+    let registry = Registry::of(&right, |_, _| None);
+    home.lazaret(["pull", &registry.image()]).run().ok();
+    let lying = Image::toolbox()
+        .edit_manifest(|text| {
+            let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let size = manifest["layers"][0]["size"].as_u64().unwrap();
+            manifest["layers"][0]["size"] = (size - 1).into();
+            manifest.to_string()
+        })
+        .build();
+    let registry = Registry::of(&lying, |_, _| None);
+    home.lazaret(["pull", &registry.image()])
+        .run()
+        .exits(125)
+        .complains("the blob of that digest has");
     assert!(list(&home.store().join("staging")).is_empty());
     home.clean();
 }

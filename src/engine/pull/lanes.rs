@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{Read as _, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How many layers come at once.
 const LANES: usize = 3;
@@ -148,7 +148,7 @@ fn fetch(
     first: Client,
     lanes: Vec<OwnedFd>,
 ) -> Result<()> {
-    let next = AtomicUsize::new(0);
+    let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let failed = Mutex::new(None);
     let first = Mutex::new(Some(first));
     let some = |lane: OwnedFd| -> Result<()> {
@@ -156,12 +156,15 @@ fn fetch(
         let client = first.lock().ok().and_then(|mut first| first.take());
         let mut client = client.map_or_else(|| Client::new(options), Ok)?;
         let mut lane = File::from(lane);
-        while let Some(number) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(number) = wanted.get(next.fetch_add(1, Ordering::Relaxed))
+            && !over.load(Ordering::Relaxed)
+        {
             let layer = manifest.layers.get(*number);
             let layer = layer.ok_or_else(|| Error::new(Kind::Worker, "no such layer"))?;
             let mut out = Pieces {
                 number: *number,
                 lane: &mut lane,
+                over: &over,
             };
             client.blob(reference, layer, &mut out, &mut |_| {})?;
             out.piece(&[]).or_call(|| "write a layer")?;
@@ -174,9 +177,9 @@ fn fetch(
                 if let Err(error) = some(lane)
                     && let Ok(mut failed) = failed.lock()
                 {
-                    // The others stop at their next layer.
-                    next.store(wanted.len(), Ordering::Relaxed);
                     failed.get_or_insert(error);
+                    // The others stop at their next bytes: a slow one keeps nobody waiting.
+                    over.store(true, Ordering::Relaxed);
                 }
             });
         }
@@ -195,6 +198,8 @@ fn fetch(
 struct Pieces<'a> {
     number: usize,
     lane: &'a mut File,
+    /// Another layer failed, and nobody wants this one any more.
+    over: &'a AtomicBool,
 }
 
 impl Pieces<'_> {
@@ -208,6 +213,9 @@ impl Pieces<'_> {
 
 impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.over.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("another layer failed"));
+        }
         let bytes = &bytes[..bytes.len().min(PIECE)];
         if !bytes.is_empty() {
             self.piece(bytes)?;
@@ -325,6 +333,7 @@ mod tests {
             let mut pieces = Pieces {
                 number,
                 lane: &mut file,
+                over: &AtomicBool::new(false),
             };
             pieces.write_all(text).unwrap();
             pieces.piece(&[]).unwrap();

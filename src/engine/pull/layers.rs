@@ -84,7 +84,11 @@ impl<'a> Layers<'a> {
             let digest = layer.descriptor.digest;
             if let std::collections::btree_map::Entry::Vacant(entry) = blobs.entry(digest) {
                 let (blob, state) = match store.good_blob(&digest)? {
-                    Some(file) => (Blob::Kept(file, layer.descriptor.size), "Already exists"),
+                    Some(file) => {
+                        let size = layer.descriptor.size;
+                        right_size(&file, &digest, size)?;
+                        (Blob::Kept(file, size), "Already exists")
+                    }
                     None => (Blob::Wanted, "Pulling fs layer"),
                 };
                 progress.state(&digest.short(), state);
@@ -349,6 +353,18 @@ impl<'a> Layers<'a> {
             progress.state(&layer.descriptor.digest.short(), "Pull complete");
         }
         Ok(())
+    }
+}
+
+/// Holds a blob of the store against the size that this manifest says.
+fn right_size(file: &File, digest: &Digest, size: u64) -> Result<()> {
+    let is = file.metadata().or_call(|| "fstat a blob")?.len();
+    match is == size {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Integrity,
+            format!("layer {digest}: its size is {size}, and the blob of that digest has {is}"),
+        )),
     }
 }
 
