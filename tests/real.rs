@@ -7,7 +7,7 @@ mod support;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
-use support::{Entry, Home, Image, Layer, need};
+use support::{Entry, Home, Image, Layer, Real, need};
 
 #[track_caller]
 fn tool(name: &str, args: &[&str]) {
@@ -132,6 +132,113 @@ fn what_umoci_inserts_runs() {
         .run()
         .ok()
         .prints("by umoci");
+}
+
+/// A registry that wants a password, which the caller of lazaret has.
+fn registry(home: &Home) -> (Real, String) {
+    let auth = Real::htpasswd(home, "ana", "correct-horse");
+    let real = Real::start(home, "", &auth);
+    let registry = format!("127.0.0.1:{}", real.port);
+    home.lazaret(["login", "-u", "ana", "--password-stdin", &registry])
+        .stdin("correct-horse\n")
+        .run()
+        .ok();
+    (real, registry)
+}
+
+fn pushed(image: &str, name: &str, more: &[&str]) {
+    let mut args = vec!["--insecure-policy", "copy", "--dest-tls-verify=false"];
+    args.extend(["--dest-creds=ana:correct-horse", image]);
+    let to = format!("docker://{name}");
+    args.push(&to);
+    args.extend(more);
+    tool("skopeo", &args);
+}
+
+#[test]
+fn what_skopeo_pushes_is_pulled_and_runs() {
+    need!(
+        "userns",
+        "overlay",
+        "landlock",
+        "skopeo",
+        "docker-registry",
+        "htpasswd"
+    );
+    let home = Home::new();
+    let (_real, registry) = registry(&home);
+    let ours = Image::toolbox()
+        .with(&[Entry::file("hello", "skopeo")])
+        .layout(&home, "ours");
+    for (at, more) in [
+        &[][..],
+        &["--format=v2s2"],
+        &["--dest-compress-format=zstd", "--format=oci"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("{registry}/lab/img{at}:1");
+        pushed(&ours, &name, more);
+        home.lazaret(["pull", &name])
+            .run()
+            .ok()
+            .complains("Downloaded newer image");
+        home.lazaret(["run", "--rm", &name, "cat", "/hello"])
+            .run()
+            .ok()
+            .prints("skopeo");
+    }
+    home.clean();
+}
+
+#[test]
+fn what_buildah_and_umoci_change_is_pulled_and_runs() {
+    need!(
+        "userns",
+        "overlay",
+        "landlock",
+        "skopeo",
+        "buildah",
+        "umoci",
+        "docker-registry",
+        "htpasswd",
+        "root"
+    );
+    let home = Home::new();
+    let (_real, registry) = registry(&home);
+    let ours = Image::toolbox().layout(&home, "img");
+    let (first, second) = (format!("{registry}/lab/a:1"), format!("{registry}/lab/b:1"));
+    pushed(&ours, &first, &[]);
+
+    let path = |name: &str| home.path(name).display().to_string();
+    std::fs::write(home.path("added"), "by buildah").unwrap();
+    let policy = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
+    std::fs::write(home.path("policy.json"), policy).unwrap();
+    let (root, run) = (path("containers"), path("containers-run"));
+    let policy = format!("--signature-policy={}", path("policy.json"));
+    let store = ["--storage-driver=vfs", "--root", &root, "--runroot", &run];
+    let login = ["--tls-verify=false", "--creds=ana:correct-horse", &policy];
+    let buildah = |args: &[&str]| tool("buildah", &[&store[..], args].concat());
+    buildah(&[&["from", "--name=work"], &login[..], &[&first]].concat());
+    buildah(&["copy", "work", &path("added"), "/added"]);
+    let to = format!("docker://{second}");
+    buildah(&[&["commit"], &login[..], &["work", &to]].concat());
+    home.lazaret(["run", "--rm", &second, "cat", "/added"])
+        .run()
+        .ok()
+        .prints("by buildah");
+
+    let image = format!("{}:test", path("img"));
+    let source = path("added");
+    std::fs::write(&source, "by umoci").unwrap();
+    tool("umoci", &["insert", "--image", &image, &source, "/new"]);
+    pushed(&ours, &first, &[]);
+    home.lazaret(["run", "--rm", "--pull=always", &first, "cat", "/new"])
+        .run()
+        .ok()
+        .prints("by umoci");
+    home.clean();
 }
 
 #[test]

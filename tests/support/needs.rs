@@ -122,9 +122,9 @@ pub fn check(name: &str) -> Result<(), String> {
             std::env::var_os("LAZARET_TEST_SERVICES").is_some_and(|v| !v.is_empty()),
             "LAZARET_TEST_SERVICES names no layout with redis and postgres (.ci/run makes one)",
         ),
-        "umoci" | "skopeo" | "debootstrap" | "bwrap" | "busybox" | "unshare" | "python3"
-        | "bash" | "strace" | "perl" | "git" | "gcc" | "docker-registry" | "htpasswd"
-        | "openssl" | "zsh" | "fish" | "man" | "mandoc" => {
+        "umoci" | "skopeo" | "buildah" | "debootstrap" | "bwrap" | "busybox" | "unshare"
+        | "python3" | "bash" | "strace" | "perl" | "git" | "gcc" | "docker-registry"
+        | "htpasswd" | "openssl" | "zsh" | "fish" | "man" | "mandoc" => {
             yes(find(name).is_some(), "not installed")
         }
         _ => panic!("support::need! does not know {name:?}"),
