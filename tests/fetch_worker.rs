@@ -12,12 +12,13 @@ mod support;
 
 use lazaret::error::{Kind, Result};
 use lazaret::plan::IdMap;
+use lazaret::worker::{Purpose, Worker};
 use rustix::net::{AddressFamily, SocketType, socket};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
-const TESTS: [(&str, fn()); 5] = [
+const TESTS: [(&str, fn()); 6] = [
     ("it_speaks_and_writes_to_what_it_was_given", speaks),
     ("it_sees_no_file_of_the_host", sees_no_file),
     (
@@ -29,6 +30,7 @@ const TESTS: [(&str, fn()); 5] = [
         "it_reaches_no_listener_by_a_socket_it_was_left",
         reaches_no_listener,
     ),
+    ("it_has_namespaces_of_its_own", has_namespaces_of_its_own),
 ];
 
 fn main() {
@@ -180,6 +182,37 @@ fn starts_nothing() {
         // SAFETY: nothing else runs in this process, which the call ends.
         let _killed = unsafe { rustix::thread::unshare_unsafe(flags) };
     });
+}
+
+/// Every namespace but the network's is its own. Root alone may look at one that is not dumpable.
+fn has_namespaces_of_its_own() {
+    let name = "fetch_worker::it_has_namespaces_of_its_own";
+    if !support::have(name, "root") {
+        return;
+    }
+    let home = support::Home::new();
+    std::fs::create_dir(home.path("root")).unwrap();
+    let root = std::fs::File::open(home.path("root")).unwrap();
+    let (mut theirs, ours) = std::io::pipe().unwrap();
+    let keep = [theirs.as_raw_fd()];
+    let worker = Worker::start(Purpose::Fetch, &map(), root.as_fd(), &keep, |_| {
+        let _until_it_is_closed = theirs.read(&mut [0]);
+        Ok(Vec::new())
+    })
+    .unwrap();
+    let me = std::process::id();
+    let children = std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap();
+    let child = children.split_whitespace().next_back().unwrap();
+    let shared: Vec<&str> = ["user", "mnt", "pid", "ipc", "uts", "cgroup", "net"]
+        .into_iter()
+        .filter(|kind| {
+            let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+            of(child) == of("self")
+        })
+        .collect();
+    drop(ours);
+    worker.finish().unwrap();
+    assert_eq!(shared, ["net"]);
 }
 
 /// The filter makes no local socket; Landlock's scope holds where one is there already.
