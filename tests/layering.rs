@@ -31,6 +31,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("sandbox", 3),
     ("policy", 2),
     ("plan", 2),
+    ("trust", 2),
     ("image", 1),
     ("error", 1),
     ("sys", 0),
@@ -49,7 +50,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 const SANDBOX_MAY: &[&str] = &["sandbox", "plan", "error", "sys"];
 
 /// Rooms without any input or output: unit-test and fuzz surface.
-const PURE: &[&str] = &["image", "policy", "plan"];
+const PURE: &[&str] = &["image", "policy", "plan", "trust"];
 
 /// Crates and std modules that a pure room has no business naming, outside its unit tests.
 const IMPURE: &[&str] = &["rustix", "nix", "landlock", "caps"];
