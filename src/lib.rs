@@ -1,8 +1,9 @@
 //! lazaret runs what people download, without trusting it.
 //!
 //! The way through is one direction: `cli` turns argv into a request, `image` names what is
-//! meant, `store` brings verified bytes and unpacked layers, `policy` decides, `plan` writes
-//! down everything the kernel will be asked to do, `sandbox` does exactly that, `report` tells.
+//! meant, `store` brings verified bytes and unpacked layers, `trust` says who signed them, `policy`
+//! decides, `plan` writes down everything the kernel will be asked to do, `sandbox` does exactly
+//! that, `report` tells.
 //! Imports point downward only; `tests/layering.rs` reads the sources and fails on one that
 //! points up.
 
@@ -18,6 +19,8 @@ pub mod plan;
 pub mod policy;
 #[forbid(unsafe_code)]
 pub mod sandbox;
+#[forbid(unsafe_code)]
+pub mod trust;
 
 #[forbid(unsafe_code)]
 pub mod container;

@@ -199,6 +199,8 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
         let element = match self.place {
             Place::Any => self.below(Place::Element, self.free)?,
             Place::List => self.below(Place::Object, self.free)?,
+            // What stands there is nobody's to specify.
+            Place::Element if self.free => self.below(Place::Element, true)?,
             Place::Object | Place::Element => {
                 return Err(A::Error::custom("an array is not expected here"));
             }
@@ -240,10 +242,14 @@ fn spelled_as_specified<E: serde::de::Error>(
     key: &str,
     document: &Document,
 ) -> std::result::Result<(), E> {
+    // Bundles specify `keyId` and `keyid`, each in its place.
+    if document.names.contains(&key) {
+        return Ok(());
+    }
     let variant = document
         .names
         .iter()
-        .find(|name| name.eq_ignore_ascii_case(key) && **name != key);
+        .find(|name| name.eq_ignore_ascii_case(key));
     match variant {
         Some(name) => Err(E::custom(format_args!(
             "key {} is another spelling of {name:?}",
