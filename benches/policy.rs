@@ -128,6 +128,7 @@ fn policy(user: &str) -> Policy {
     match Policy::compose(&sources).unwrap() {
         Composed::Policy(policy) => policy,
         Composed::Needs(wanted) => panic!("{wanted:?}"),
+        Composed::NeedsFile(wanted) => panic!("{wanted:?}"),
     }
 }
 

@@ -191,7 +191,7 @@ fn a_file_that_cannot_be_trusted_stops_everything() {
         ),
         (
             "[[trust]]\nimage = \"x\"\naccept = { signed = [\"k\"] }\nreason = \"r\"\n",
-            "not built yet",
+            "there is no file",
         ),
         ("\u{0}", "policy.toml:3"),
     ] {

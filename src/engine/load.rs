@@ -9,6 +9,7 @@ use crate::report::{self, Progress};
 use crate::store::source::{Source, SourceImage};
 use crate::store::unpack::Limits;
 use crate::store::{LayerState, Store};
+use crate::trust::Evidence;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -204,10 +205,10 @@ impl<'a> Loader<'a> {
         for name in place.into_iter().chain(names) {
             let seen = place::seen(self.store, name)?;
             let (manifest, config) = (&image.manifest, &image.config);
-            let now = place::now();
-            if let Admit::Deny(reasons) =
-                admit(&self.policy, name, manifest, config, seen.as_ref(), now)
-            {
+            let (seen, evidence) = (seen.as_ref(), &Evidence::default());
+            let policy = &self.policy;
+            let admitted = admit(policy, name, manifest, config, seen, evidence, place::now());
+            if let Admit::Deny(reasons) = admitted {
                 let mut error =
                     Error::new(Kind::Policy, "refused by policy").action(format!("load {name}"));
                 error.reasons = reasons;

@@ -16,6 +16,7 @@ use crate::policy::{Admit, Policy, Seen, admit};
 use crate::report::{self, Progress};
 use crate::store::source::SourceImage;
 use crate::store::{FetchLock, Store};
+use crate::trust::Evidence;
 use crate::worker::{Purpose, Worker};
 use interrupt::Interrupts;
 use lanes::{Found, Ours};
@@ -253,7 +254,8 @@ fn allowed(
     seen: Option<&Seen>,
 ) -> Result<()> {
     let name = ImageName::Registry(reference.clone());
-    match admit(policy, &name, manifest, config, seen, place::now()) {
+    let (evidence, now) = (&Evidence::default(), place::now());
+    match admit(policy, &name, manifest, config, seen, evidence, now) {
         Admit::Go => Ok(()),
         Admit::Deny(reasons) => Err(super::run::refused(reasons)),
     }

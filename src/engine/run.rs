@@ -18,6 +18,7 @@ use crate::store::source::SourceImage;
 use crate::store::unpack::Limits;
 use crate::store::{LayerState, RootFs, Store};
 use crate::sys::SingleThread;
+use crate::trust::Evidence;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -90,8 +91,9 @@ pub(super) fn decision(
     let seen = place::seen(&store, &asked.image)?;
     let (manifest, config) = (&image.manifest, &image.config);
     let now = place::now();
-    if let Admit::Deny(reasons) = admit(&policy, &asked.image, manifest, config, seen.as_ref(), now)
-    {
+    let (seen, evidence) = (seen.as_ref(), &Evidence::default());
+    let admitted = admit(&policy, &asked.image, manifest, config, seen, evidence, now);
+    if let Admit::Deny(reasons) = admitted {
         return Err(refused(reasons));
     }
     // Before the layers, which are kept apart for such a run.

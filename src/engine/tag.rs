@@ -6,6 +6,7 @@ use crate::host;
 use crate::image::ImageName;
 use crate::policy::{Admit, admit};
 use crate::report;
+use crate::trust::Evidence;
 
 /// Gives an image of the store another name, under which policy must let it in.
 ///
@@ -29,6 +30,7 @@ pub fn tag(request: &TagRequest) -> Result<u8> {
         manifest,
         config,
         seen.as_ref(),
+        &Evidence::default(),
         place::now(),
     ) {
         return Err(Error {

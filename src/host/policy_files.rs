@@ -94,6 +94,7 @@ fn put_together(places: &Places, project: Option<&Text>, profile: Option<&str>) 
         _ => today(),
     };
     let mut profiles: Vec<(Wanted, Text)> = Vec::new();
+    let mut beside: Vec<(String, Vec<u8>)> = Vec::new();
     loop {
         let read: Vec<_> = profiles
             .iter()
@@ -105,12 +106,23 @@ fn put_together(places: &Places, project: Option<&Text>, profile: Option<&str>) 
             project: project.map(Text::file),
             profile,
             profiles: &read,
+            beside: &beside,
             user_file: &user_name,
             today,
         };
         let wanted = match Policy::compose(&sources)? {
             Composed::Policy(policy) => return Ok(policy),
             Composed::Needs(wanted) => wanted,
+            Composed::NeedsFile(wanted) => {
+                // Who may write a key decides what is signed by it.
+                let owner = if wanted.system { 0 } else { uid };
+                let bytes = self::read(Path::new(&wanted.path), Some(owner))?;
+                beside.push((
+                    wanted.path.clone(),
+                    bytes.ok_or_else(|| wanted.not_there())?,
+                ));
+                continue;
+            }
         };
         // Each is read once; a circle is an error of compose.
         let (beside, owner) = match wanted.system {

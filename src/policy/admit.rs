@@ -5,11 +5,13 @@ use super::explain::{Heard, TRUST};
 use super::grants::Reason;
 use super::pattern::matches;
 use super::require::{Facts, has_user, time, unmet, user_of};
+use super::signed;
 use super::subject::Subject;
 use super::trust::{self, Seen};
 use super::words;
 use crate::image::quote::quoted;
 use crate::image::{ImageConfig, ImageName, Manifest};
+use crate::trust::Evidence;
 
 /// How far in the future `created` may lie, in seconds: clocks differ, and time zones get mixed up.
 const CLOCKS: i64 = 86_400;
@@ -24,31 +26,49 @@ pub enum Admit {
     Deny(Vec<Reason>),
 }
 
+/// What is asked about.
+pub(super) struct Admitted<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) name: &'a ImageName,
+    pub(super) manifest: &'a Manifest,
+    pub(super) seen: Option<&'a Seen>,
+    pub(super) evidence: &'a Evidence,
+}
+
 /// Decides on an image by its name, manifest and config: whether it is trusted, and whether it is
 /// what `require facts` says as far as these two tell: number of layers, compressed bytes, the
 /// user, labels, age, lowest layer. All levels must agree.
 ///
 /// `seen`: what the tag of a registry's image meant, if that was recorded. A name with a digest says
-/// itself what it means, and names without a registry have no tags: `None`. `now`: seconds since
-/// 1970.
+/// itself what it means, and names without a registry have no tags: `None`. `evidence`: what its
+/// signatures are worth, held against [`Policy::wanted_signers`]; nothing where these are none. `now`:
+/// seconds since 1970.
 pub fn admit(
     policy: &Policy,
     name: &ImageName,
     manifest: &Manifest,
     config: &ImageConfig,
     seen: Option<&Seen>,
+    evidence: &Evidence,
     now: i64,
 ) -> Admit {
     let subject = Subject::of(name);
+    let asked = Admitted {
+        subject: &subject,
+        name,
+        manifest,
+        seen,
+        evidence,
+    };
     let policy = &policy.about(&subject);
     let mut reasons = Vec::new();
     let mut trusted = Vec::new();
     for level in &policy.levels {
-        let digest = &manifest.digest;
-        let refusal = trust::refusal(policy, level, &subject, name, digest, seen);
-        trusted.push(refusal.is_none());
-        reasons.extend(refusal);
+        let refusals = trust::refusals(policy, level, &asked);
+        trusted.push(refusals.is_empty());
+        reasons.extend(refusals);
         for rule in level.require(&subject) {
+            reasons.extend(signed::unattested(policy, level, rule, &asked));
             let mut refuse = |is: String, rule_text: String| {
                 let asked = format!("{} {is}", words::shown(&subject.full));
                 reasons.push(unmet(policy, level, rule, asked, &rule_text));

@@ -61,6 +61,8 @@ pub struct Sources<'a> {
     pub profile: Option<&'a str>,
     /// Profiles beside a policy file that were asked for ([`Composed::Needs`]).
     pub profiles: &'a [(Wanted, PolicyFile<'a>)],
+    /// Files that rules name, by their paths, that were asked for ([`Composed::NeedsFile`]).
+    pub beside: &'a [(String, Vec<u8>)],
     /// Where the user's file is or would be.
     pub user_file: &'a str,
     /// (year, month, day), UTC, for rules that end.
@@ -78,6 +80,17 @@ pub struct Wanted {
     pub said_by: String,
 }
 
+/// A file that a rule names: a key, a trust root. Its bytes become part of the rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedFile {
+    /// A rule of the administrator's names it; else one of the user's.
+    pub system: bool,
+    /// Its path: absolute if that of the policy file is.
+    pub path: String,
+    /// Which rule names it: `FILE:LINE`.
+    pub said_by: String,
+}
+
 /// A policy, or what must be read first.
 #[derive(Debug)]
 pub enum Composed {
@@ -85,6 +98,8 @@ pub enum Composed {
     Policy(Policy),
     /// A file extends this profile: look for it, and try again with it among the sources.
     Needs(Wanted),
+    /// A rule names this file: read it, and try again with it among the sources.
+    NeedsFile(WantedFile),
 }
 
 /// Nearness of the file, specificity: the larger counts.
@@ -101,20 +116,34 @@ pub(super) enum Answer<'a> {
 }
 
 impl Level {
-    pub(super) fn trust(&self, subject: &Subject) -> Option<&Trust> {
-        // Of equally specific ones the strictest, in whatever order they stand.
-        self.rules
+    /// The trust rules that all must let an image in: of the most specific ones the strictest word,
+    /// in whatever order they stand, and whatever they say of signatures. None: nobody speaks of it.
+    pub(super) fn trusts(&self, subject: &Subject) -> Vec<&Trust> {
+        let about: Vec<(usize, &Trust)> = self
+            .rules
             .trust
             .iter()
             .filter_map(|rule| {
                 let fits = match rule.accept {
-                    Accept::Reject => subject.fits_away(&rule.head.images)?,
+                    Accept::Reject | Accept::Signed(_) => subject.fits_away(&rule.head.images)?,
                     _ => subject.fits(&rule.head.images)?,
                 };
-                Some((fits, rule))
+                Some((fits, &**rule))
             })
-            .max_by_key(|(specificity, rule)| (*specificity, rule.accept))
-            .map(|(_, rule)| &**rule)
+            .collect();
+        let most = about.iter().map(|(specificity, _)| *specificity).max();
+        let about = about.iter().filter(|(fits, _)| Some(*fits) == most);
+        let about = about.map(|(_, rule)| *rule);
+        let is_signed = |rule: &&Trust| matches!(rule.accept, Accept::Signed(_));
+        let word = about
+            .clone()
+            .filter(|rule| !is_signed(rule))
+            .max_by_key(|rule| rule.accept.strictness());
+        let signed = about.filter(is_signed);
+        match word {
+            Some(word) if word.accept == Accept::Reject => vec![word],
+            word => word.into_iter().chain(signed).collect(),
+        }
     }
 
     pub(super) fn require<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Require> {
@@ -241,7 +270,7 @@ impl Policy {
             }
             match level(whose, file.as_ref(), sources)? {
                 Ok(level) => levels.push(level),
-                Err(wanted) => return Ok(Composed::Needs(wanted)),
+                Err(wanted) => return Ok(wanted),
             }
         }
         Ok(Composed::Policy(Self {
@@ -261,6 +290,7 @@ impl Policy {
         match Self::compose(&sources)? {
             Composed::Policy(policy) => Ok(policy),
             Composed::Needs(wanted) => Err(wanted.not_there()),
+            Composed::NeedsFile(wanted) => Err(wanted.not_there()),
         }
     }
 
@@ -287,6 +317,7 @@ impl Policy {
                 allow: of(&level.rules.allow, subject, |rule| &rule.head),
                 deny: of(&level.rules.deny, subject, |rule| &rule.head),
                 ended: Vec::new(),
+                beside: Vec::new(),
             },
         });
         Self {
@@ -419,8 +450,8 @@ impl Policy {
     /// What each level says of trusting an image, and whether it `lets` it in.
     pub(super) fn trusted_by(&self, subject: &Subject, lets: &[bool]) -> Vec<Answered> {
         let told = self.levels.iter().zip(lets).map(|(level, lets)| {
-            let found = level.trust(subject);
-            let Some(rule) = found else {
+            let rules = level.trusts(subject);
+            let Some(rule) = rules.first() else {
                 return Answered {
                     level: level.whose.name(),
                     said: Said::NotAllowed,
@@ -429,7 +460,10 @@ impl Policy {
                     why: String::new(),
                 };
             };
-            let images = words::toml_array(rule.head.images.iter().map(String::as_str));
+            let written: Vec<String> = rules
+                .iter()
+                .map(|rule| super::trust::written(rule))
+                .collect();
             Answered {
                 level: level.whose.name(),
                 said: match rule.accept {
@@ -437,10 +471,7 @@ impl Policy {
                     _ if !lets => Said::NotAllowed,
                     _ => Said::Allowed,
                 },
-                rule: format!(
-                    "trust image = {images}, accept = \"{}\"",
-                    rule.accept.word()
-                ),
+                rule: written.join("; "),
                 origin: rule.head.at(rule.head.line),
                 why: rule.head.reason.clone(),
             }

@@ -205,18 +205,43 @@ fn values(sides: &[Policy; 2], subject: &Subject, key: Key, changes: &mut Vec<Ch
 }
 
 fn trust(sides: &[Policy; 2], subject: &Subject, changes: &mut Vec<Change>) {
-    let [before, after] = sides.each_ref().map(|side| {
-        let accepts = side.levels.iter().map(|level| level.trust(subject));
-        // Nobody's trust is a refusal, and the strictest level counts.
-        accepts
-            .map(|rule| rule.map_or(Accept::Reject, |rule| rule.accept))
-            .max()
-            .unwrap_or(Accept::Reject)
-    });
+    let [before, after] = sides.each_ref().map(|side| trusted(side, subject));
     if before != after {
-        let wider = after < before;
-        changes.push(change("trust", "", before.word(), after.word(), wider));
+        // Which of two sets of signers is the wider is not for us to say: a person should look.
+        let wider = after.0 < before.0 || (after.0 == before.0 && after.1 != before.1);
+        let texts = [before, after].map(|(_, texts)| texts.join(" and "));
+        changes.push(change("trust", "", &texts[0], &texts[1], wider));
     }
+}
+
+/// How strict a policy is about an image, and what it accepts: nobody's trust is a refusal, and the
+/// strictest level counts, beside all that is said of signatures.
+fn trusted(side: &Policy, subject: &Subject) -> (u8, Vec<String>) {
+    let (mut word, mut signed) = (Accept::Any, BTreeSet::new());
+    for level in &side.levels {
+        let rules = level.trusts(subject);
+        if rules.is_empty() {
+            word = Accept::Reject;
+        }
+        for rule in rules {
+            match &rule.accept {
+                Accept::Signed(_) => drop(signed.insert(rule.accept.written())),
+                accept if accept.strictness() > word.strictness() => word = accept.clone(),
+                _ => {}
+            }
+        }
+    }
+    if word == Accept::Reject {
+        signed.clear();
+    }
+    let strictness = match signed.is_empty() {
+        true => word.strictness(),
+        // As strict as both.
+        false => 3 + word.strictness(),
+    };
+    let bare = word.written().trim_matches('"').to_owned();
+    let word = (signed.is_empty() || word != Accept::Any).then_some(bare);
+    (strictness, word.into_iter().chain(signed).collect())
 }
 
 fn amounts(sides: &[Policy; 2], subject: &Subject, limit: Limit, changes: &mut Vec<Change>) {
@@ -270,7 +295,10 @@ fn requirements(sides: &[Policy; 2], subject: &Subject, changes: &mut Vec<Change
     let [before, after] = sides.each_ref().map(|side| {
         let rules = side.levels.iter().flat_map(|level| level.require(subject));
         rules
-            .flat_map(super::view::required)
+            .flat_map(|rule| {
+                let lines = super::view::required(rule).into_iter();
+                lines.chain(super::view::attested(rule))
+            })
             .collect::<BTreeSet<_>>()
     });
     for gone in before.difference(&after) {

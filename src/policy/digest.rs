@@ -2,6 +2,7 @@
 
 use super::compose::Policy;
 use super::parse::{Head, Rule};
+use super::signed::Attested;
 use super::view::{listed, required};
 use super::words;
 use crate::image::Digest;
@@ -31,7 +32,8 @@ impl Policy {
     /// sha256 over every rule that is in force, level by level: which images it is about, what it
     /// says, and how many `extends` away it stands, which is what nearness counts. Where a rule
     /// stands and why it is there decide nothing: the same rules in another file of another person
-    /// have the same digest. A rule whose last day is over is not in force.
+    /// have the same digest. Keys and trust roots count by their bytes, whatever their files are
+    /// called. A rule whose last day is over is not in force.
     pub fn digest(&self) -> Digest {
         let mut text = String::with_capacity(16 << 10);
         for level in &self.levels {
@@ -40,15 +42,12 @@ impl Policy {
             text.push('\n');
             let rules = &level.rules;
             for rule in &rules.trust {
-                put(
-                    &mut text,
-                    "trust",
-                    &rule.head,
-                    &[rule.accept.word().to_owned()],
-                );
+                put(&mut text, "trust", &rule.head, &[rule.accept.identified()]);
             }
             for rule in &rules.require {
-                put(&mut text, "require", &rule.head, &required(rule));
+                let mut lines = required(rule);
+                lines.extend(rule.attested.iter().map(Attested::identified));
+                put(&mut text, "require", &rule.head, &lines);
             }
             let lists = rules.give.iter().chain(&rules.allow).chain(&rules.deny);
             for rule in lists {
@@ -93,7 +92,7 @@ mod tests {
         };
         match Policy::compose(&sources).unwrap() {
             Composed::Policy(policy) => policy,
-            Composed::Needs(wanted) => panic!("{wanted:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -1,19 +1,19 @@
 //! A level out of its file and the profiles that it extends.
 
-use super::compose::{Level, Sources, Wanted, Whose};
+use super::compose::{Composed, Level, Sources, Wanted, WantedFile, Whose};
 use super::parse::{self, Day, Parsed, PolicyFile, Problem};
 use super::shipped::{self, NEVER, TOOL};
 use super::words;
 use crate::error::{Error, Kind, Result};
 
-/// A level from its file and what that extends, or the profile that must be read first.
+/// A level from its file and what that extends, or what must be read first.
 pub(super) fn level(
     whose: Whose,
     file: Option<&PolicyFile<'_>>,
     sources: &Sources<'_>,
-) -> Result<std::result::Result<Level, Wanted>> {
+) -> Result<std::result::Result<Level, Composed>> {
     let mut rules = match file {
-        Some(file) => read(file, sources.today)?,
+        Some(file) => read(file, sources)?,
         None => Parsed::default(),
     };
     let flag = sources.profile.filter(|_| whose == Whose::User);
@@ -64,8 +64,8 @@ pub(super) fn level(
                     return Err(no_profile(&said_by, &base).hint(there_are()));
                 }
                 match sources.profiles.iter().find(|(name, _)| *name == wanted) {
-                    Some((_, file)) => read(file, sources.today)?,
-                    None => return Ok(Err(wanted)),
+                    Some((_, file)) => read(file, sources)?,
+                    None => return Ok(Err(Composed::Needs(wanted))),
                 }
             }
         };
@@ -80,12 +80,37 @@ pub(super) fn level(
     }
     // Its first word is who extends the others.
     chain.remove(0);
+    if let Some(wanted) = unread(whose, &rules, sources)? {
+        return Ok(Err(Composed::NeedsFile(wanted)));
+    }
     Ok(Ok(Level {
         whose,
         file: name.into(),
         extends: chain,
         rules,
     }))
+}
+
+/// A file that rules name and that has not been read yet.
+fn unread(whose: Whose, rules: &Parsed, sources: &Sources<'_>) -> Result<Option<WantedFile>> {
+    for named in &rules.beside {
+        // What its reader trusted was the text alone.
+        if whose == Whose::Project {
+            let place = format!("{}:{}", named.file, named.line);
+            let cause = format!("policy {place}: a project's keys stand in its policy itself");
+            return Err(Error::new(Kind::Malformed, cause).hint(
+                "key = \"\"\"-----BEGIN PUBLIC KEY-----...\"\"\": who trusts the file trusts them",
+            ));
+        }
+        if !sources.beside.iter().any(|(path, _)| *path == named.path) {
+            return Ok(Some(WantedFile {
+                system: whose == Whose::System,
+                path: named.path.clone(),
+                said_by: format!("{}:{}", named.file, named.line),
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a level may only take away.
@@ -99,13 +124,15 @@ fn is_name(word: &str) -> bool {
     (1..=64).contains(&word.len()) && word.bytes().all(letters)
 }
 
-/// Every problem of a file, in the order of their places; none: it is understood.
+/// Every problem of a file, in the order of their places; none: it is understood. The files that its
+/// rules name are not looked at.
 pub fn problems(file: &PolicyFile<'_>, today: Day) -> Vec<Problem> {
-    parse::parse(file, today).err().unwrap_or_default()
+    parse::parse(file, today, &[]).err().unwrap_or_default()
 }
 
-fn read(file: &PolicyFile<'_>, today: Day) -> Result<Parsed> {
-    parse::parse(file, today).map_err(|problems| parse::error(file.name, &problems))
+fn read(file: &PolicyFile<'_>, sources: &Sources<'_>) -> Result<Parsed> {
+    parse::parse(file, sources.today, sources.beside)
+        .map_err(|problems| parse::error(file.name, &problems))
 }
 
 fn there_are() -> String {
@@ -124,6 +151,18 @@ fn no_profile(said_by: &str, name: &str) -> Error {
             file => format!("policy {file}: there is no profile {}", words::toml(name)),
         },
     )
+}
+
+impl WantedFile {
+    /// The error of a file that was looked for and is not there.
+    pub fn not_there(&self) -> Error {
+        let (place, path) = (&self.said_by, words::shown(&self.path));
+        Error::new(
+            Kind::NotFound,
+            format!("policy {place}: there is no file {path}"),
+        )
+        .hint("a path is absolute, or begins in the folder of the policy")
+    }
 }
 
 impl Wanted {

@@ -2,7 +2,7 @@
 
 use super::compose::{Level, Policy, Whose, amount, written_limit};
 use super::grants::Origin;
-use super::parse::{Entry, Key, Rule, day_text};
+use super::parse::{Accept, Entry, Key, Rule, day_text};
 use super::pattern::matches;
 use super::words;
 
@@ -74,7 +74,7 @@ fn trusts(level: &Level, idle: &mut Vec<Idle>) {
     for rule in level.rules.trust.iter().filter(|r| !r.head.builtin) {
         for image in &rule.head.images {
             let stricter = level.rules.trust.iter().find(|other| {
-                other.accept > rule.accept && other.head.images.iter().any(|i| i == image)
+                outdoes(&other.accept, &rule.accept) && other.head.images.iter().any(|i| i == image)
             });
             if let Some(other) = stricter {
                 idle.push(Idle {
@@ -87,6 +87,16 @@ fn trusts(level: &Level, idle: &mut Vec<Idle>) {
                 });
             }
         }
+    }
+}
+
+/// Whether nothing is left of a rule beside another one of the same images. What must be signed must
+/// still be pinned where that is said too.
+fn outdoes(other: &Accept, rule: &Accept) -> bool {
+    match (other, rule) {
+        (Accept::Signed(_), rule) => *rule == Accept::Any,
+        (other, Accept::Signed(_)) => *other == Accept::Reject,
+        (other, rule) => other.strictness() > rule.strictness(),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod property;
 mod request;
 mod require;
 mod shipped;
+mod signed;
 mod stop;
 mod subject;
 mod table;
@@ -41,7 +42,7 @@ mod words;
 
 pub use self::caps::NAMES as CAPABILITIES;
 pub use admit::{Admit, admit};
-pub use compose::{Composed, Policy, Sources, Wanted};
+pub use compose::{Composed, Policy, Sources, Wanted, WantedFile};
 pub use decide::{decide, wants_cgroup};
 pub use devices::wanted_devices;
 pub use diff::{Change, diff};
@@ -61,6 +62,7 @@ pub use grants::{
 };
 pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, ResourcesAsk, TmpfsAsk, ToolAsk};
 pub use shipped::profile_text;
+pub use signed::WantedSigners;
 pub use stop::signal;
 pub use table::{Case, Outcome, Table};
 pub use tool::{CWD, PROGRAM, ROOT, TOOL_HOME, trusted, wanted_etc};

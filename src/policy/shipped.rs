@@ -48,7 +48,7 @@ pub(super) fn named(name: &str) -> Option<&'static Shipped> {
     THEM.iter().find(|shipped| shipped.name == name)
 }
 
-const ACCEPTS: [(&str, Accept); 4] = [
+const ACCEPTS: &[(&str, Accept)] = &[
     ("any", Accept::Any),
     ("pinned", Accept::Pinned),
     ("tofu", Accept::Tofu),
@@ -116,6 +116,7 @@ fn decode(name: &str, lines: &str) -> Option<Parsed> {
                 verify: None,
                 limits: Vec::new(),
                 facts: Facts::default(),
+                attested: Vec::new(),
             })),
             "give" => parsed.give.push(Rc::new(rule("give", head))),
             "allow" => parsed.allow.push(Rc::new(rule("allow", head))),
@@ -138,7 +139,7 @@ fn continued<'a>(
         "trust" => {
             let value = values.next()?;
             Rc::get_mut(parsed.trust.last_mut()?)?.accept =
-                ACCEPTS.iter().find(|(name, _)| *name == value)?.1;
+                ACCEPTS.iter().find(|(name, _)| *name == value)?.1.clone();
             return Some(());
         }
         "require" => return required(Rc::get_mut(parsed.require.last_mut()?)?, key, line, values),
@@ -248,6 +249,7 @@ mod tests {
         }
         for rule in &parsed.require {
             line(head("require", &rule.head));
+            assert!(rule.attested.is_empty(), "no shipped policy names a signer");
             if let Some((mode, at)) = rule.verify {
                 let word = MODES.iter().find(|(_, m)| *m == mode).unwrap().0;
                 line(entry("verify", at, vec![word.into()]));
@@ -309,7 +311,7 @@ mod tests {
                 bytes: shipped.source.as_bytes(),
                 builtin: true,
             };
-            let parsed = parse(&file, (9999, 12, 31)).unwrap();
+            let parsed = parse(&file, (9999, 12, 31), &[]).unwrap();
             assert!(
                 !shipped.source.lines().any(|line| line.starts_with("until")),
                 "a rule that ends cannot be shipped as lines"
@@ -347,7 +349,7 @@ mod tests {
             bytes: source.as_bytes(),
             builtin: true,
         };
-        let parsed = parse(&file, (2026, 11, 25)).unwrap();
+        let parsed = parse(&file, (2026, 11, 25), &[]).unwrap();
         assert_eq!(decode("t", &encode(&parsed)), Some(parsed));
     }
 

@@ -23,11 +23,13 @@
 use super::facts::{DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds};
 use super::grants::{Reason, Verdict};
 use super::request::{DeviceAsk, Request};
+use super::signed::{KINDS, WantedSigners};
 use super::tree::{FactsWanted, TreeFacts};
 use super::words;
 use super::{Admit, Policy, admit, decide, wanted_devices};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform};
+use crate::trust::{Evidence, Failure, Fault, Form, Proof, San, Signer};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -121,6 +123,24 @@ struct ImageText {
     age: Option<String>,
     /// The lowest layer's diff id.
     base: Option<String>,
+    /// Who has signed it: keys as rules name them, or identities.
+    signed: Vec<SignerText>,
+    /// What has been attested of it, by whom.
+    attested: BTreeMap<String, Vec<SignerText>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum SignerText {
+    Key(String),
+    Identity(IdentityText),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdentityText {
+    issuer: String,
+    identity: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -211,6 +231,35 @@ impl Table {
     }
 }
 
+impl SignerText {
+    /// Who it is in a proof: a key by its file or the end of its path.
+    fn made(&self, wanted: &WantedSigners) -> Vec<Signer> {
+        match self {
+            Self::Key(text) => {
+                let named = |name: &str| name == text || name.ends_with(&format!("/{text}"));
+                let keys = wanted.keys.iter().filter(|key| named(&key.name));
+                keys.map(|key| Signer::Key {
+                    fingerprint: key.fingerprint,
+                    name: key.name.clone(),
+                })
+                .collect()
+            }
+            Self::Identity(of) => {
+                let identity = match of.identity.contains(':') {
+                    true => San::Uri(of.identity.clone()),
+                    false => San::Email(of.identity.clone()),
+                };
+                let roots = wanted.roots.iter().map(|root| Signer::Identity {
+                    issuer: of.issuer.clone(),
+                    identity: identity.clone(),
+                    root: root.digest,
+                });
+                roots.collect()
+            }
+        }
+    }
+}
+
 impl Case {
     /// Puts `request`, which [`Case::run`] means, to both decisions of `policy`. `now`: seconds since
     /// 1970.
@@ -255,8 +304,17 @@ impl Case {
     fn reasons(&self, policy: &Policy, request: &Request, now: i64) -> Result<Vec<Reason>> {
         let config = self.config(now)?;
         let manifest = self.manifest();
+        let evidence = self.evidence(policy, request, manifest.digest);
         // A table has no memory of what a tag meant.
-        let admitted = admit(policy, &request.image, &manifest, &config, None, now);
+        let admitted = admit(
+            policy,
+            &request.image,
+            &manifest,
+            &config,
+            None,
+            &evidence,
+            now,
+        );
         if let Admit::Deny(reasons) = admitted {
             return Ok(reasons);
         }
@@ -280,6 +338,37 @@ impl Case {
             Verdict::Allow(_) => Ok(Vec::new()),
             Verdict::Deny(reasons) => Ok(reasons),
         }
+    }
+
+    /// What the signatures that the case tells of would prove, by the keys and roots that rules name.
+    fn evidence(&self, policy: &Policy, request: &Request, about: Digest) -> Evidence {
+        let wanted = policy.wanted_signers(&request.image);
+        let mut evidence = Evidence::default();
+        let attested = self.image.attested.iter();
+        let attested = attested.flat_map(|(kind, by)| by.iter().map(move |one| (Some(kind), one)));
+        let plain = self.image.signed.iter().map(|one| (None, one));
+        for (kind, by) in plain.chain(attested) {
+            let short = kind.and_then(|kind| KINDS.iter().find(|(name, _)| name == kind));
+            let full = short.map(|(_, pattern)| pattern.trim_end_matches("/**").to_owned());
+            let attests = full.or_else(|| kind.cloned());
+            let made = by.made(&wanted).into_iter().map(|signer| Proof {
+                signer,
+                form: Form::BundleStatement,
+                about,
+                reference: None,
+                when: None,
+                attests: attests.clone(),
+            });
+            let before = evidence.proofs.len();
+            evidence.proofs.extend(made);
+            if evidence.proofs.len() == before {
+                evidence.failures.push(Failure {
+                    which: None,
+                    fault: Fault::NoKey,
+                });
+            }
+        }
+        evidence
     }
 
     /// What is found of what rules look for: all that the case says of the image's files.

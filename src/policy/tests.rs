@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::image::{Descriptor, Digest, ImageConfig, ImageName, Manifest, Platform};
+use crate::trust::Evidence;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,7 @@ mod laws;
 mod mounts;
 mod network;
 mod resources;
+mod signed;
 mod tool;
 mod trust;
 mod ulimits;
@@ -127,12 +129,14 @@ fn composed(
         project: kept(project).map(|text| file("/src/lazaret.toml", text)),
         profile,
         profiles: &[],
+        beside: &[],
         user_file: USER_FILE,
         today: TODAY,
     };
     match Policy::compose(&sources)? {
         Composed::Policy(policy) => Ok(policy),
         Composed::Needs(wanted) => Err(wanted.not_there()),
+        Composed::NeedsFile(wanted) => Err(wanted.not_there()),
     }
 }
 

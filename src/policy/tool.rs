@@ -67,7 +67,8 @@ pub fn trusted(policy: &Policy, tool: &ImageName, pinned: bool) -> Result<Origin
             why,
             cure,
         };
-        let Some(rule) = level.trust(&subject) else {
+        let rules = level.trusts(&subject);
+        let Some(rule) = rules.first() else {
             let at = Origin::Always("only what somebody trusts runs");
             let cure = policy.trust_cure(level.whose, &subject, &at);
             let why = "only what somebody trusts runs".to_owned();
@@ -79,19 +80,33 @@ pub fn trusted(policy: &Policy, tool: &ImageName, pinned: bool) -> Result<Origin
             ));
         };
         let at = rule.head.at(rule.head.line);
-        let images = words::toml_array(rule.head.images.iter().map(String::as_str));
-        let written = |accept: &str| format!("trust image = {images}, accept = \"{accept}\"");
         let why = rule.head.reason.clone();
+        let signed = rules.iter().find(|r| matches!(r.accept, Accept::Signed(_)));
+        if let Some(rule) = signed.filter(|_| rule.accept != Accept::Reject) {
+            let cure = vec![
+                "nobody signs programs of this machine: accept = \"pinned\", and say \
+                             which file it must be: --sha256 HEX"
+                    .to_owned(),
+            ];
+            let at = rule.head.at(rule.head.line);
+            return Err(reason(
+                super::trust::written(rule),
+                rule.head.reason.clone(),
+                at,
+                cure,
+            ));
+        }
+        let written = super::trust::written(rule);
         match rule.accept {
             Accept::Reject => {
                 let cure = policy.trust_cure(level.whose, &subject, &at);
-                return Err(reason(written("reject"), why, at, cure));
+                return Err(reason(written, why, at, cure));
             }
             Accept::Pinned if !pinned => {
                 let cure = vec!["say which file it must be: --sha256 HEX".to_owned()];
-                return Err(reason(written("pinned"), why, at, cure));
+                return Err(reason(written, why, at, cure));
             }
-            Accept::Any | Accept::Tofu | Accept::Pinned => origin = at,
+            Accept::Any | Accept::Tofu | Accept::Pinned | Accept::Signed(_) => origin = at,
         }
     }
     Ok(origin)

@@ -1,10 +1,12 @@
 //! What `trust` says of an image: whether it comes in by the name that it was asked for by.
 
+use super::admit::Admitted;
 use super::compose::{Level, Policy, Whose};
 use super::grants::{Origin, Reason};
 use super::parse::{Accept, Trust};
 use super::pattern::{matches, specificity};
 use super::require::time;
+use super::signed;
 use super::subject::Subject;
 use super::words;
 use crate::image::{Digest, ImageName, Reference};
@@ -29,34 +31,39 @@ impl Seen {
     }
 }
 
-/// Why a level does not let the image in; `None`: it does.
-pub(super) fn refusal(
-    policy: &Policy,
-    level: &Level,
-    subject: &Subject,
-    name: &ImageName,
-    manifest: &Digest,
-    seen: Option<&Seen>,
-) -> Option<Reason> {
-    let Some(rule) = level.trust(subject) else {
+/// Why a level does not let the image in, a reason for each rule that does not; none: it does.
+pub(super) fn refusals(policy: &Policy, level: &Level, asked: &Admitted<'_>) -> Vec<Reason> {
+    let subject = asked.subject;
+    let rules = level.trusts(subject);
+    if rules.is_empty() {
         let origin = Origin::Always("only what somebody trusts comes in");
-        return Some(Reason {
+        return vec![Reason {
             asked: words::shown(&subject.full),
             rule: "no trust rule is about this image".to_owned(),
             why: "only what somebody trusts comes in".to_owned(),
             cure: policy.trust_cure(level.whose, subject, &origin),
             origin,
-        });
-    };
+        }];
+    }
+    let rules = rules.into_iter();
+    rules
+        .filter_map(|rule| refusal(policy, level, rule, asked))
+        .collect()
+}
+
+/// Why a rule does not let the image in; `None`: it does.
+fn refusal(policy: &Policy, level: &Level, rule: &Trust, asked: &Admitted<'_>) -> Option<Reason> {
+    let (subject, name, manifest) = (asked.subject, asked.name, &asked.manifest.digest);
     let at = || rule.head.at(rule.head.line);
     let rejected = || match named(rule, subject) && level.whose == Whose::User {
         true => vec![format!("your own rule says so: change it ({})", at())],
         false => policy.trust_cure(level.whose, subject, &at()),
     };
-    let (asked, cure) = match (rule.accept, name) {
+    let (asked, cure) = match (&rule.accept, name) {
         (Accept::Any, _) => return None,
+        (Accept::Signed(who), _) => return signed::unsigned(policy, level, rule, who, asked),
         (Accept::Tofu, ImageName::Registry(reference)) => {
-            let seen = seen.filter(|seen| !seen.means(manifest))?;
+            let seen = asked.seen.filter(|seen| !seen.means(manifest))?;
             (moved(reference, seen, manifest), accepting(reference))
         }
         // The others have no tags that somebody else moves.
@@ -125,15 +132,10 @@ fn pinning(name: &ImageName, manifest: &Digest) -> Option<String> {
 }
 
 /// The rule as it is written.
-fn written(rule: &Trust) -> String {
-    let accept = match rule.accept {
-        Accept::Any => "any",
-        Accept::Pinned => "pinned",
-        Accept::Tofu => "tofu",
-        Accept::Reject => "reject",
-    };
+pub(super) fn written(rule: &Trust) -> String {
     format!(
-        "trust image = {}, accept = \"{accept}\"",
-        words::toml_array(rule.head.images.iter().map(String::as_str))
+        "trust image = {}, accept = {}",
+        words::toml_array(rule.head.images.iter().map(String::as_str)),
+        rule.accept.written()
     )
 }

@@ -72,13 +72,13 @@ impl Policy {
 fn level(level: &Level) -> LevelView {
     let rules = &level.rules;
     let trust = rules.trust.iter().map(|rule| {
-        let accept = rule.accept.word();
-        RuleView::of("trust", &rule.head, vec![format!("accept = \"{accept}\"")])
+        let accept = format!("accept = {}", rule.accept.written());
+        RuleView::of("trust", &rule.head, vec![accept])
     });
-    let require = rules
-        .require
-        .iter()
-        .map(|rule| RuleView::of("require", &rule.head, required(rule)));
+    let require = rules.require.iter().map(|rule| {
+        let lines = required(rule).into_iter().chain(attested(rule));
+        RuleView::of("require", &rule.head, lines.collect())
+    });
     let lists = rules.give.iter().chain(&rules.allow).chain(&rules.deny);
     let lists = lists.map(|rule| RuleView::of(rule.word, &rule.head, listed(rule)));
     let ended = rules.ended.iter().map(|ended| {
@@ -119,6 +119,13 @@ fn limit(entry: &Entry<Limit>) -> String {
     }
 }
 
+/// What must be attested, as one line; `None`: nothing.
+pub(super) fn attested(rule: &Require) -> Option<String> {
+    let all: Vec<String> = rule.attested.iter().map(|one| one.written()).collect();
+    (!all.is_empty()).then(|| format!("attested = {{ {} }}", all.join(", ")))
+}
+
+/// What must hold, a line each, but for what must be attested.
 pub(super) fn required(rule: &Require) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some((mode, _)) = rule.verify {
@@ -204,7 +211,7 @@ mod tests {
                     bytes: text.as_bytes(),
                     builtin: false,
                 };
-                parse(&file, (2026, 11, 25)).unwrap()
+                parse(&file, (2026, 11, 25), &[]).unwrap()
             };
             let shown = |text: &str| {
                 let level = super::Level {

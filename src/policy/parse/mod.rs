@@ -7,12 +7,14 @@
 
 mod reader;
 mod rules;
+mod signed;
 #[cfg(test)]
 mod tests;
 
 use super::grants::{Origin, VerifyMode};
 use super::limit::Limit;
 use super::require::Facts;
+use super::signed::{Attested, Signed};
 use crate::error::{Error, Kind};
 use reader::Reader;
 pub(super) use reader::nearest;
@@ -160,7 +162,7 @@ pub(super) struct Rule {
 }
 
 /// Which copies of an image come in; a later one is stricter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Accept {
     /// Any that its digests agree with.
     Any,
@@ -168,18 +170,48 @@ pub(super) enum Accept {
     Tofu,
     /// Only what is named by its digest.
     Pinned,
+    /// Only what they have signed.
+    Signed(Rc<Signed>),
     /// None at all.
     Reject,
 }
 
 impl Accept {
-    /// As policies write it.
-    pub(super) fn word(self) -> &'static str {
+    /// As policies write it: `"tofu"`, `{ signed = [...] }`.
+    pub(super) fn written(&self) -> String {
+        match self {
+            Self::Signed(signed) => format!("{{ signed = {} }}", signed.written()),
+            other => format!("\"{}\"", other.word()),
+        }
+    }
+
+    fn word(&self) -> &'static str {
         match self {
             Self::Any => "any",
             Self::Tofu => "tofu",
             Self::Pinned => "pinned",
+            Self::Signed(_) => "signed",
             Self::Reject => "reject",
+        }
+    }
+
+    /// What it takes, whatever the files of its keys are called.
+    pub(super) fn identified(&self) -> String {
+        match self {
+            Self::Signed(signed) => format!("signed {}", signed.identified()),
+            other => other.word().to_owned(),
+        }
+    }
+
+    /// How strict it is. What is signed and what is pinned are two things: of equally specific rules
+    /// both hold.
+    pub(super) fn strictness(&self) -> u8 {
+        match self {
+            Self::Any => 0,
+            Self::Tofu => 1,
+            Self::Pinned => 2,
+            Self::Signed(_) => 3,
+            Self::Reject => 4,
         }
     }
 }
@@ -199,6 +231,17 @@ pub(super) struct Require {
     pub(super) limits: Vec<(Limit, usize)>,
     pub(super) facts: Facts,
     pub(super) facts_line: usize,
+    pub(super) attested: Vec<Attested>,
+}
+
+/// A file that a rule names: a key, a trust root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Beside {
+    /// Its absolute path.
+    pub(super) path: String,
+    /// Where the rule names it.
+    pub(super) file: Rc<str>,
+    pub(super) line: usize,
 }
 
 /// A rule whose last day is over.
@@ -220,6 +263,7 @@ pub(super) struct Parsed {
     pub(super) allow: Vec<Rc<Rule>>,
     pub(super) deny: Vec<Rc<Rule>>,
     pub(super) ended: Vec<Ended>,
+    pub(super) beside: Vec<Beside>,
 }
 
 impl Parsed {
@@ -246,6 +290,7 @@ impl Parsed {
         self.allow.extend(base.allow);
         self.deny.extend(base.deny);
         self.ended.extend(base.ended);
+        self.beside.extend(base.beside);
     }
 }
 
@@ -261,11 +306,16 @@ pub(super) fn day_text((year, month, day): Day) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// Reads a file. `today` is for rules that end.
+/// Reads a file. `today` is for rules that end. `beside`: the files that rules name, by their paths,
+/// as far as they have been read; the rest is nobody's signature.
 ///
 /// # Errors
 /// Every problem of the file, in the order of their places.
-pub(super) fn parse(file: &PolicyFile<'_>, today: Day) -> Result<Parsed, Vec<Problem>> {
+pub(super) fn parse(
+    file: &PolicyFile<'_>,
+    today: Day,
+    beside: &[(String, Vec<u8>)],
+) -> Result<Parsed, Vec<Problem>> {
     let whole = |kind, cause: String| {
         Err(vec![Problem {
             line: 1,
@@ -283,5 +333,5 @@ pub(super) fn parse(file: &PolicyFile<'_>, today: Day) -> Result<Parsed, Vec<Pro
         Ok(text) => text,
         Err(e) => return whole(Kind::Malformed, format!("this is no text: {e}")),
     };
-    Reader::new(file, text, today).file()
+    Reader::new(file, text, today, beside).file()
 }

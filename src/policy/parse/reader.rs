@@ -26,6 +26,8 @@ pub(super) struct Reader<'a> {
     pub(super) builtin: bool,
     pub(super) today: Day,
     text: &'a str,
+    /// Files that rules name, by path.
+    beside: &'a [(String, Vec<u8>)],
     /// Offsets of the line breaks.
     breaks: Vec<usize>,
     /// Where the piece begins that is being read; spans are from there on.
@@ -42,7 +44,12 @@ pub(super) struct Common {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(file: &PolicyFile<'_>, text: &'a str, today: Day) -> Self {
+    pub(super) fn new(
+        file: &PolicyFile<'_>,
+        text: &'a str,
+        today: Day,
+        beside: &'a [(String, Vec<u8>)],
+    ) -> Self {
         let breaks = text.bytes().enumerate();
         let breaks = breaks.filter(|(_, b)| *b == b'\n').map(|(at, _)| at);
         Self {
@@ -50,6 +57,7 @@ impl<'a> Reader<'a> {
             builtin: file.builtin,
             today,
             text,
+            beside,
             breaks: breaks.collect(),
             base: 0,
             problems: Vec::new(),
@@ -59,6 +67,13 @@ impl<'a> Reader<'a> {
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
         let start = self.base + span.start;
         self.breaks.partition_point(|at| *at < start) + 1
+    }
+
+    /// The bytes of a file that a rule names, if they are here.
+    pub(super) fn beside(&self, path: &str) -> Option<&'a [u8]> {
+        let mut files = self.beside.iter();
+        let (_, bytes) = files.find(|(name, _)| name == path)?;
+        Some(bytes)
     }
 
     pub(super) fn problem(

@@ -2,7 +2,6 @@
 
 use super::reader::{COMMON, Common, Reader, Value, nearest};
 use super::{Accept, Entry, Key, Parsed, Require, Rule, Trust};
-use crate::error::Kind;
 use crate::policy::caps::NAMES as CAPABILITIES;
 use crate::policy::grants::VerifyMode;
 use crate::policy::limit::{Limit, Unit};
@@ -12,7 +11,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use toml::de::{DeTable, DeValue};
 
-const ACCEPTS: [(&str, Accept); 4] = [
+const ACCEPTS: &[(&str, Accept)] = &[
     ("any", Accept::Any),
     ("tofu", Accept::Tofu),
     ("pinned", Accept::Pinned),
@@ -114,7 +113,7 @@ impl Reader<'_> {
                 continue;
             }
             match word {
-                "accept" => accept = Some(self.accept(value)),
+                "accept" => accept = Some(self.accept(parsed, value)),
                 other => {
                     let known = ["accept", COMMON[0], COMMON[1], COMMON[2]];
                     self.unknown(&key.span(), other, "[[trust]]", &known);
@@ -140,8 +139,8 @@ impl Reader<'_> {
         })
     }
 
-    fn accept(&mut self, value: &Value<'_>) -> Option<Accept> {
-        let hint = "accept is \"any\", \"tofu\", \"pinned\" or \"reject\"";
+    fn accept(&mut self, parsed: &mut Parsed, value: &Value<'_>) -> Option<Accept> {
+        let hint = "accept is \"any\", \"tofu\", \"pinned\", \"reject\" or { signed = [...] }";
         let span = value.span();
         match value.get_ref() {
             DeValue::String(word) => {
@@ -157,14 +156,20 @@ impl Reader<'_> {
                     };
                     self.problem(&span, cause, hint);
                 }
-                known.map(|(_, accept)| *accept)
+                known.map(|(_, accept)| accept.clone())
             }
             DeValue::Table(table) if table.contains_key("signed") => {
-                let cause = "accept = { signed = ... } is not built yet";
-                let hint = "\"pinned\" takes only what is named by its digest, \"tofu\" what a tag \
-                            first meant here";
-                self.problem_of(Kind::Unsupported, &span, cause, hint);
-                None
+                let mut signed = None;
+                for (key, value) in table {
+                    match key.get_ref().as_ref() {
+                        "signed" => signed = self.signed(parsed, value),
+                        other => {
+                            self.unknown(&key.span(), other, "accept", &["signed"]);
+                            return None;
+                        }
+                    }
+                }
+                signed.map(Accept::Signed)
             }
             _ => {
                 self.problem(&span, "accept means nothing so", hint);
@@ -183,6 +188,7 @@ impl Reader<'_> {
         let mut verify = None;
         let mut limits = Vec::new();
         let mut facts = None;
+        let mut attested = Vec::new();
         for (key, value) in table {
             let word = key.get_ref().as_ref();
             if self.common(&mut common, word, value) {
@@ -193,8 +199,10 @@ impl Reader<'_> {
                 "verify" => verify = self.verify(value).map(|mode| (mode, line)),
                 "limits" => limits = self.limit_names(value),
                 "facts" => facts = Some((self.facts(value), line)),
+                "attested" => attested = self.attested(parsed, value),
                 other => {
-                    let known = ["verify", "limits", "facts", COMMON[0], COMMON[1], COMMON[2]];
+                    let own = ["verify", "limits", "facts", "attested"];
+                    let known: Vec<&str> = own.into_iter().chain(COMMON).collect();
                     self.unknown(&key.span(), other, "[[require]]", &known);
                 }
             }
@@ -207,6 +215,7 @@ impl Reader<'_> {
             limits,
             facts,
             facts_line,
+            attested,
         })
     }
 

@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<Parsed, Vec<Problem>> {
         bytes: text.as_bytes(),
         builtin: false,
     };
-    parse(&file, (2026, 11, 25))
+    parse(&file, (2026, 11, 25), &[])
 }
 
 /// `line:column cause | hint` of every problem.
@@ -130,7 +130,7 @@ fn a_wrong_clock_ends_no_rule() {
             bytes: text.as_bytes(),
             builtin: false,
         };
-        parse(&file, today)
+        parse(&file, today, &[])
     };
     assert_eq!(at((2026, 12, 31)).unwrap().deny.len(), 1);
     assert_eq!(at((2027, 1, 1)).unwrap().deny.len(), 1);

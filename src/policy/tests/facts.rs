@@ -12,7 +12,15 @@ fn requiring(facts: &str) -> Policy {
 
 fn admitted(policy: &Policy, config: &ImageConfig) -> Vec<Reason> {
     let name = ImageName::parse("redis").unwrap();
-    match admit(policy, &name, &manifest(2, 500), config, None, NOW) {
+    match admit(
+        policy,
+        &name,
+        &manifest(2, 500),
+        config,
+        None,
+        &Evidence::default(),
+        NOW,
+    ) {
         Admit::Go => vec![],
         Admit::Deny(reasons) => reasons,
     }

@@ -28,6 +28,7 @@ fn what_comes_in() {
             &manifest(layers, size),
             &config(),
             None,
+            &Evidence::default(),
             NOW,
         )
     };
@@ -120,11 +121,6 @@ fn files_that_are_not_understood() {
         (
             "[[give]]\nlimits = { pids = 0 }\nreason = \"r\"",
             "no amount",
-            "",
-        ),
-        (
-            "[[trust]]\nimage = \"x\"\naccept = { signed = [\"k\"] }\nreason = \"r\"",
-            ":5:10: accept = { signed",
             "",
         ),
         (

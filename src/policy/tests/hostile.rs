@@ -72,6 +72,7 @@ fn a_rule_about_a_tag_is_about_its_digest_too_where_it_takes_away() {
             &super::files::manifest(1, 10),
             &config(),
             None,
+            &Evidence::default(),
             NOW
         ),
         Admit::Deny(_)
@@ -260,7 +261,15 @@ fn what_is_told_of_trust_is_what_was_decided() {
     let ear = Ear::default();
     let policy = user_policy(text).unwrap().heard_by(&ear);
     let manifest = super::files::manifest(1, 10);
-    let refused = admit(&policy, &request().image, &manifest, &config(), None, NOW);
+    let refused = admit(
+        &policy,
+        &request().image,
+        &manifest,
+        &config(),
+        None,
+        &Evidence::default(),
+        NOW,
+    );
     assert!(matches!(refused, Admit::Deny(_)));
     let heard = ear.take();
     let said: Vec<Said> = heard[0].answers.iter().map(|answer| answer.said).collect();

@@ -19,7 +19,15 @@ fn seen(served: &str, manifests: &[&str]) -> Seen {
 /// The reasons against an image whose manifest's digest is all zeros.
 fn ask(policy: &Policy, name: &str, seen: Option<&Seen>) -> Vec<Reason> {
     let name = ImageName::parse(name).unwrap();
-    match admit(policy, &name, &manifest(1, 1), &config(), seen, NOW) {
+    match admit(
+        policy,
+        &name,
+        &manifest(1, 1),
+        &config(),
+        seen,
+        &Evidence::default(),
+        NOW,
+    ) {
         Admit::Go => vec![],
         Admit::Deny(reasons) => reasons,
     }
