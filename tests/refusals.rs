@@ -672,7 +672,7 @@ fn files() {
             "version = 1\nextends = \"strict\"\n[[alow]]\nenv = [\"A\"]\n[[allow]]\nenvs = [\"A\"]\nlimits = { pids = \"many\" }\n",
         ),
         (
-            "file_not_built",
+            "file_no_key",
             "version = 1\nextends = \"strict\"\n[[trust]]\nimage = \"registry.example/**\"\naccept = { signed = [\"lab.pub\"] }\nreason = \"ours\"\n",
         ),
     ] {
