@@ -230,7 +230,7 @@ fn reaches_no_listener() {
     rustix::net::bind(&listener, &address).unwrap();
     rustix::net::listen(&listener, 4).unwrap();
     let left = || socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
-    connect(&left(), &address).unwrap();
+    connect(left(), &address).unwrap();
     let left = left();
     let told = fetch(&[left.as_raw_fd()], |_| {
         Ok(format!("{:?}", connect(&left, &address)).into_bytes())

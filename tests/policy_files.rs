@@ -117,13 +117,13 @@ fn what_is_given_stands_in_the_plan_with_its_line() {
     let image = Image::toolbox().layout(&home, "img");
     let file = policy(
         &home,
-        "[[give]]\ncaps = [\"CHOWN\"]\nlimits = { pids = 40 }\nreason = \"it drops itself\"\n",
+        "[[give]]\ncaps = [\"FOWNER\"]\nlimits = { pids = 40 }\nreason = \"it drops itself\"\n",
     );
     home.lazaret(["run", "--rm", "--dry-run", &image, "true"])
         .run()
         .ok()
         .says("processes: 40")
-        .says("CHOWN")
+        .says("FOWNER")
         .says(&format!("{}:5", file.display()));
     policy(&home, "[[give]]\ncaps = [\"SYS_ADMIN\"]\nreason = \"r\"\n");
     home.lazaret(["run", "--rm", &image, "true"])
