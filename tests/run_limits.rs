@@ -36,6 +36,9 @@ fn memory_is_held_however_it_is_taken() {
         &["malloc"][..],
         &["shared"],
         &["memfd"],
+        &["descriptors"],
+        &["segment"],
+        &["tables"],
         &["file", "/in-the-root"],
         &["file", "/dev/shm/x"],
         &["file", "/more/x"],
@@ -53,12 +56,24 @@ fn memory_is_held_however_it_is_taken() {
         .complains(said);
 }
 
+/// What a process says of itself before it says what it holds is as long as it likes.
+#[test]
+fn memory_is_held_behind_many_groups() {
+    need!("userns", "overlay", "subuids");
+    let home = Home::new();
+    let image = image(&home);
+    let options = ["--rm", "-m", "48m", "--profile", "compat"];
+    let ran = greedy(&home, &image, &options, &["groups"]).exits(137);
+    assert!(!ran.out().contains("ESCAPED"), "{ran}");
+    assert!(ran.err().contains("the memory limit of 48 MiB was crossed"));
+}
+
 #[test]
 fn memory_that_processes_share_counts_once() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = image(&home);
-    for way in ["together", "mapped"] {
+    for way in ["together", "mapped", "attached"] {
         let ran = greedy(&home, &image, &["--rm", "-m", "40m"], &[way]);
         assert_eq!(ran.ok().out(), "held\n");
     }

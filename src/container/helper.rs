@@ -1,7 +1,7 @@
 //! Looks at a cell whose users are not the caller: their descriptors are listed for themselves alone.
 //!
 //! A process forked from the supervisor joins the cell's user namespace, which is the caller's own
-//! making, and there holds what it takes to look. It is in no other namespace of the cell, so that
+//! making, and there holds what it takes to look and no more. It is in no other namespace of the cell, so that
 //! nothing inside sees or reaches it; it looks when it is asked, and ends with its socket.
 
 use super::sampler::{Count, Sample, Sampler};
@@ -9,12 +9,16 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sys::{self, SingleThread};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Bytes of a request and of an answer.
 const WORDS: usize = 4;
 type Words = [u64; WORDS];
+/// Bits of an answer's second word.
+const EXACT: u64 = 1;
+const BEHIND: u64 = 2;
 
 /// The forked process. Dropping it ends it.
 #[derive(Debug)]
@@ -61,10 +65,11 @@ impl Helper {
         let bound = count.memory.unwrap_or(0);
         let asked = [count.memory.is_some().into(), bound, count.time.into(), 0];
         send(socket, asked).map_err(|_| gone())?;
-        let [memory, exact, time, processes] = receive(socket).ok_or_else(gone)?;
+        let [memory, flags, time, processes] = receive(socket).ok_or_else(gone)?;
         Ok(Sample {
             memory,
-            exact: exact == 1,
+            exact: flags & EXACT != 0,
+            behind: flags & BEHIND != 0,
             time,
             processes: usize::try_from(processes).unwrap_or(usize::MAX),
         })
@@ -107,6 +112,7 @@ fn serve(sampler: &mut Sampler, namespace: &OwnedFd, socket: &OwnedFd) -> ! {
     // The command's streams and pid 1's socket end with the supervisor, not with this.
     if close_all_but(kept.map(AsRawFd::as_raw_fd).collect()).is_err()
         || move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).is_err()
+        || keep_few_powers().is_err()
     {
         sys::exit_now(1);
     }
@@ -119,12 +125,26 @@ fn serve(sampler: &mut Sampler, namespace: &OwnedFd, socket: &OwnedFd) -> ! {
             sys::exit_now(1);
         };
         let processes = u64::try_from(sample.processes).unwrap_or(u64::MAX);
-        let answer = [sample.memory, sample.exact.into(), sample.time, processes];
+        let exact = if sample.exact { EXACT } else { 0 };
+        let behind = if sample.behind { BEHIND } else { 0 };
+        let answer = [sample.memory, exact | behind, sample.time, processes];
         if send(socket, answer).is_err() {
             break;
         }
     }
     sys::exit_now(0)
+}
+
+/// Of the powers over that namespace, what it takes to list others' descriptors and to look at them.
+fn keep_few_powers() -> rustix::io::Result<()> {
+    let few = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_PTRACE;
+    let sets = CapabilitySets {
+        effective: few,
+        permitted: few,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_no_new_privs(true)?;
+    set_capabilities(None, sets)
 }
 
 fn close_all_but(mut keep: Vec<i32>) -> rustix::io::Result<()> {

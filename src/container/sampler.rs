@@ -4,24 +4,24 @@
 //! # Theory of operation
 //!
 //! pid 1 hands out the cell's own /proc, which lists exactly the processes of its pid namespace, and
-//! its file systems in memory. What every process has in memory is one short file of each (`statm`).
+//! its file systems in memory. What every process has in memory is one file of each (`status`).
 //! Their sum counts what processes share more than once, so it is never less than the truth: while it
-//! is within the bound, so is the cell. Past it the pages of files on disk are left out (`status`), and
-//! only past it once more are the shares counted (`smaps`), which is dear.
-//! To both come the tmpfs and the files in memory that have no name (memfd), found among the open
-//! descriptors.
+//! is within the bound, so is the cell. Past it the pages of files on disk are left out, and only past
+//! it once more are the shares counted (`smaps`), which is dear.
+//! To all of them come the tmpfs, SysV segments, and the files in memory that have no name (memfd),
+//! found among the open descriptors.
 //!
 //! Between two looks a cell grows at most as fast as its processors clear pages. So far from the bound
 //! there is time to sleep; close to it there is a look every [`SHORTEST`].
 //!
 //! What is not seen: memory that no process maps and no descriptor names (shared pages given back
-//! with MADV_DONTNEED, SysV segments without a process, files on their way through a socket), the
-//! kernel's own (page tables, buffers of pipes and sockets), and the time of children that nobody
-//! waits for (SIGCHLD ignored) since they were last looked at.
+//! with MADV_DONTNEED, files on their way through a socket), the kernel's own but for page tables
+//! (buffers of pipes and sockets), and the time of children that nobody waits for (SIGCHLD ignored)
+//! since they were last looked at.
 
 use crate::error::{Context, Error, Kind, Result};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstatfs, openat, statat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, SeekFrom, StatxFlags, fstatfs, openat, seek, statx};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -36,8 +36,10 @@ const LONGEST_NEAR: Duration = Duration::from_millis(15);
 const LONGEST: Duration = Duration::from_secs(1);
 /// Bytes that one processor clears in a second, at most: faults of huge pages on a fast machine.
 const RATE: u64 = 8 << 30;
-/// Descriptors that are looked at in one look; the others' turn is the next.
-const DESCRIPTORS: usize = 4096;
+/// Descriptors that are looked at in one look; the others' turn is the next, which is soon.
+pub const DESCRIPTORS: usize = 4096;
+/// PROC_SUPER_MAGIC (statfs(2)).
+const PROC: i64 = 0x9fa0;
 /// proc(5): the fields of `stat` that are times are in hundredths of a second.
 const TICK: u64 = 10_000_000;
 
@@ -52,6 +54,19 @@ pub struct Sample {
     pub time: u64,
     /// Processes.
     pub processes: usize,
+    /// There are more descriptors than one look sees.
+    pub behind: bool,
+}
+
+/// What a process has in memory, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    /// All of it in memory.
+    all: u64,
+    /// In memory and swap, beside the pages of files on disk.
+    own: u64,
+    /// The kernel's page tables for it.
+    tables: u64,
 }
 
 /// A process as it was last looked at.
@@ -78,13 +93,16 @@ struct Unnamed {
 pub struct Sampler {
     proc: OwnedFd,
     in_memory: Vec<OwnedFd>,
+    /// The table of SysV segments, and what they held at the last look.
+    segments: Option<OwnedFd>,
+    in_segments: u64,
     /// The device of files in memory without a name.
     shmem: (u32, u32),
     page: u64,
     seen: HashMap<i32, Seen>,
     unnamed: HashMap<u64, Unnamed>,
-    /// The last process whose descriptors were looked at, and the rounds that began anew.
-    cursor: i32,
+    /// The first descriptor that was not looked at yet and whose it is, and the rounds that began anew.
+    cursor: (i32, u64),
     cycle: u64,
     round: u64,
     /// Time of children that nobody waited for.
@@ -116,7 +134,8 @@ impl Sampler {
         let proc = view.next().ok_or_else(|| {
             Error::new(Kind::Launch, "pid 1 did not show the processes of the cell")
         })?;
-        let in_memory: Vec<OwnedFd> = view.collect();
+        let is_table = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|s| i64::from(s.f_type) == PROC);
+        let (mut tables, in_memory): (Vec<_>, Vec<_>) = view.partition(is_table);
         let probe = rustix::fs::memfd_create(c"lazaret", rustix::fs::MemfdFlags::CLOEXEC)
             .or_call(|| "memfd_create")?;
         let stat = rustix::fs::fstat(&probe).or_call(|| "fstat a file in memory")?;
@@ -124,10 +143,12 @@ impl Sampler {
             shmem: numbers(stat.st_dev),
             proc,
             in_memory,
+            segments: tables.pop(),
+            in_segments: 0,
             page: crate::sys::page_size(),
             seen: HashMap::new(),
             unnamed: HashMap::new(),
-            cursor: 0,
+            cursor: (0, 0),
             cycle: 0,
             round: 0,
             lost: 0,
@@ -150,7 +171,8 @@ impl Sampler {
 
     /// What it looks through.
     pub fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
-        [&self.proc].into_iter().chain(&self.in_memory)
+        let one = [&self.proc].into_iter();
+        one.chain(&self.segments).chain(&self.in_memory)
     }
 
     /// Looks once.
@@ -165,21 +187,25 @@ impl Sampler {
             ..Sample::default()
         };
         if let Some(bound) = count.memory {
-            self.find_unnamed(&pids);
+            sample.behind = self.find_unnamed(&pids);
+            self.in_segments = self.segments()?;
             let files = self.files();
-            let resident: u64 = pids.iter().map(|pid| self.resident(*pid)).sum();
-            sample.memory = resident + files + swap_in_use();
+            let held: Vec<Held> = pids.iter().map(|pid| self.held(*pid)).collect();
+            let tables: u64 = held.iter().map(|held| held.tables).sum();
+            let all: u64 = held.iter().map(|held| held.all).sum();
+            sample.memory = all + tables + files + swap_in_use();
             // Past the bound; and now and then, so that the most there was is known.
             let more = sample.memory > self.largest / 8 * 9;
             if sample.memory > bound || more {
                 self.largest = self.largest.max(sample.memory);
-                let own = pids.iter().map(|pid| self.own(*pid));
-                sample.memory = files + own.sum::<u64>();
+                let own: u64 = held.iter().map(|held| held.own).sum();
+                sample.memory = own + tables + files;
                 // One process beside pid 1 shares with nobody, but for a file that it maps.
                 sample.exact = pids.len() <= 2;
                 if sample.memory > bound || more && !sample.exact {
-                    let shares = pids.iter().map(|pid| self.share(*pid));
-                    sample.memory = files + shares.sum::<u64>();
+                    let each = pids.iter().zip(&held);
+                    let shares = each.map(|(pid, held)| self.share(*pid, *held));
+                    sample.memory = files + tables + shares.sum::<u64>();
                     sample.exact = true;
                 }
             }
@@ -229,24 +255,39 @@ impl Sampler {
         bytes
     }
 
-    /// What a process has in memory, pages of files too (proc_pid_statm(5)).
-    fn resident(&self, pid: i32) -> u64 {
+    /// What a process has in memory (proc_pid_status(5)). Before what is looked for there stand its
+    /// groups, up to 65536: who has so many is held to have as much as its pages of files count too.
+    fn held(&self, pid: i32) -> Held {
+        let bytes = self.read(pid, "status", SMALL);
+        if bytes.len() < SMALL {
+            return Held::of(&bytes);
+        }
         let bytes = self.read(pid, "statm", SMALL);
-        numbers_of(&bytes)
-            .nth(1)
-            .unwrap_or(0)
-            .saturating_mul(self.page)
+        let pages = numbers_of(&bytes).nth(1).unwrap_or(0);
+        let all = pages.saturating_mul(self.page);
+        Held {
+            all,
+            own: all.saturating_add(swap_in_use()),
+            tables: 0,
+        }
     }
 
-    /// What a process has in memory and swap beside the pages of files on disk (proc_pid_status(5)).
-    fn own(&self, pid: i32) -> u64 {
-        let bytes = self.read(pid, "status", SMALL);
-        let of = |line: &[u8]| {
-            let names: [&[u8]; 3] = [b"RssAnon:", b"RssShmem:", b"VmSwap:"];
-            let rest = names.iter().find_map(|name| line.strip_prefix(*name))?;
-            Some(numbers_of(rest).next()?.saturating_mul(1024))
+    /// What SysV segments hold in memory and swap, whether anybody is attached to them or not.
+    fn segments(&self) -> Result<u64> {
+        let Some(table) = &self.segments else {
+            return Ok(0);
         };
-        bytes.split(|b| *b == b'\n').filter_map(of).sum()
+        let mut text = Vec::new();
+        loop {
+            text.reserve(1 << 12);
+            let at = text.len() as u64;
+            let read = || rustix::io::pread(table, spare_capacity(&mut text), at);
+            match rustix::io::retry_on_intr(read).or_call(|| "read /proc/sysvipc/shm")? {
+                0 => break,
+                _ => {}
+            }
+        }
+        Ok(bytes_of_segments(&text))
     }
 
     /// What the file systems in memory hold, and files without a name.
@@ -258,33 +299,44 @@ impl Sampler {
             of.0.saturating_mul(u64::try_from(of.1).unwrap_or(0))
         };
         let named: u64 = self.in_memory.iter().map(used).sum();
-        named + self.unnamed.values().map(|file| file.bytes).sum::<u64>()
+        let unnamed: u64 = self.unnamed.values().map(|file| file.bytes).sum();
+        named + unnamed + self.in_segments
     }
 
     /// Looks for files in memory without a name among the descriptors, at no more than
-    /// [`DESCRIPTORS`] of them: what was found before counts until its turn comes again.
-    fn find_unnamed(&mut self, pids: &[i32]) {
+    /// [`DESCRIPTORS`] of them: what was found before counts until its turn comes again. Whether some
+    /// were left.
+    fn find_unnamed(&mut self, pids: &[i32]) -> bool {
         let mut left = DESCRIPTORS;
-        let from = pids.partition_point(|pid| *pid <= self.cursor);
+        let (at, descriptor) = self.cursor;
+        let from = pids.partition_point(|pid| *pid < at);
+        let mut anew = false;
         for pid in pids.iter().skip(from).chain(pids.iter().take(from)) {
-            if left == 0 {
-                break;
-            }
-            if *pid <= self.cursor {
+            if *pid < at && !anew {
+                anew = true;
                 self.cycle += 1;
             }
-            self.cursor = *pid;
-            left = self.find_unnamed_of(*pid, left);
+            let first = if *pid == at { descriptor } else { 0 };
+            if let Some(next) = self.find_unnamed_of(*pid, first, &mut left) {
+                self.cursor = (*pid, next);
+                self.forget_unnamed();
+                return true;
+            }
         }
-        if left > 0 {
-            // Everybody had a turn.
-            self.cycle += 1;
-        }
+        // Everybody had a turn.
+        self.cursor = (0, 0);
+        self.cycle += 1;
+        self.forget_unnamed();
+        false
+    }
+
+    fn forget_unnamed(&mut self) {
         let cycle = self.cycle;
         self.unnamed.retain(|_, file| file.round + 2 >= cycle);
     }
 
-    fn find_unnamed_of(&mut self, pid: i32, mut left: usize) -> usize {
+    /// Looks at the descriptors of a process from `first` on. The first that is left, if any is.
+    fn find_unnamed_of(&mut self, pid: i32, first: u64, left: &mut usize) -> Option<u64> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(&self.proc, format!("{pid}/fd"), flags, Mode::empty());
         let folder = match folder {
@@ -294,40 +346,50 @@ impl Sampler {
                 if e == Errno::ACCESS && pid != 1 {
                     self.blind = Some(pid);
                 }
-                return left;
+                return None;
             }
         };
-        let Ok(entries) = Dir::read_from(&folder) else {
-            return left;
+        // They are listed in order, behind "." and "..".
+        if first > 0 && seek(&folder, SeekFrom::Start(first + 2)).is_err() {
+            return None;
+        }
+        let Ok(entries) = Dir::new(folder) else {
+            return None;
+        };
+        let Ok(folder) = entries
+            .fd()
+            .and_then(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3))
+        else {
+            return None;
         };
         for entry in entries.flatten() {
             let name: &CStr = entry.file_name();
-            if name.to_bytes().starts_with(b".") {
+            let Some(number) = name.to_str().ok().and_then(|n| n.parse().ok()) else {
                 continue;
+            };
+            if *left == 0 {
+                return Some(number);
             }
-            if left == 0 {
-                break;
-            }
-            left -= 1;
-            if let Ok(stat) = statat(&folder, name, AtFlags::empty())
-                && numbers(stat.st_dev) == self.shmem
+            *left -= 1;
+            // What the kernel knows by itself: a server of files that does not answer keeps nobody.
+            let known = AtFlags::STATX_DONT_SYNC;
+            if let Ok(stat) = statx(&folder, name, known, StatxFlags::BASIC_STATS)
+                && (stat.stx_dev_major, stat.stx_dev_minor) == self.shmem
             {
-                let bytes = u64::try_from(stat.st_blocks)
-                    .unwrap_or(0)
-                    .saturating_mul(512);
+                let bytes = stat.stx_blocks.saturating_mul(512);
                 let round = self.cycle;
-                self.unnamed.insert(stat.st_ino, Unnamed { bytes, round });
+                self.unnamed.insert(stat.stx_ino, Unnamed { bytes, round });
             }
         }
-        left
+        None
     }
 
     /// A process's share of what is in memory beside [`Sampler::files`]: what several map counts in
     /// parts (proc_pid_smaps(5), Pss).
-    fn share(&self, pid: i32) -> u64 {
+    fn share(&self, pid: i32, held: Held) -> u64 {
         let bytes = self.read(pid, "smaps", MOST_SMAPS);
         if bytes.is_empty() || bytes.len() >= MOST_SMAPS {
-            return self.own(pid);
+            return held.own;
         }
         let mut counts = Counts::Nothing;
         let (mut sum, mut pss) = (0u64, 0u64);
@@ -362,11 +424,16 @@ impl Sampler {
             return Counts::Nothing;
         };
         let inode = numbers_of(inode).next().unwrap_or(0);
+        let is_segment = fields.next().is_some_and(|path| path.starts_with(b"/SYSV"));
         let own = match perms.last() {
             Some(b's') => Counts::Nothing,
             _ => Counts::Own,
         };
         match hex_device(device) {
+            // Its inode is its number, 0 or a memfd's too; its name is its own.
+            Some(device) if device == self.shmem && is_segment && self.segments.is_some() => {
+                Counts::Nothing
+            }
             _ if inode == 0 => Counts::All,
             Some(device) if device == self.shmem && !self.unnamed.contains_key(&inode) => {
                 Counts::All
@@ -446,6 +513,39 @@ struct Stat {
     children: u64,
     threads: u64,
     started: u64,
+}
+
+impl Held {
+    /// From `status`, whose lines are `Name: number kB`.
+    fn of(bytes: &[u8]) -> Self {
+        let mut held = Self::default();
+        for line in bytes.split(|b| *b == b'\n') {
+            let Some(colon) = line.iter().position(|b| *b == b':') else {
+                continue;
+            };
+            let (name, rest) = line.split_at(colon);
+            let to = match name {
+                b"VmRSS" => &mut held.all,
+                b"RssAnon" | b"RssShmem" | b"VmSwap" => &mut held.own,
+                b"VmPTE" => &mut held.tables,
+                _ => continue,
+            };
+            let number = rest.get(1..).and_then(|rest| numbers_of(rest).next());
+            *to = to.saturating_add(number.unwrap_or(0).saturating_mul(1024));
+        }
+        held
+    }
+}
+
+/// The bytes of the segments of a table (proc_sysvipc(5)): the last two columns of each line but the
+/// first, which names them.
+fn bytes_of_segments(text: &[u8]) -> u64 {
+    let lines = text.split(|b| *b == b'\n').skip(1);
+    let bytes = lines.map(|line| {
+        let columns: Vec<u64> = numbers_of(line).collect();
+        columns.get(14..).map_or(0, |held| held.iter().sum())
+    });
+    bytes.sum()
 }
 
 impl Stat {
@@ -541,6 +641,22 @@ mod tests {
         // A dear look is not taken as often, and never late.
         assert_eq!(of(Some(0), None, Duration::from_micros(80)), ms(8));
         assert_eq!(of(Some(0), None, ms(9)), ms(15));
+    }
+
+    #[test]
+    fn what_a_process_holds() {
+        let status = b"Name:\tVmRSS: 9 kB\nGroups:\t1 2 \nVmRSS:\t     700 kB\nRssAnon:\t 100 kB\n\
+            RssFile:\t 500 kB\nRssShmem:\t 100 kB\nVmPTE:\t  44 kB\nVmSwap:\t 8 kB\n";
+        let (all, own, tables) = (700 << 10, 208 << 10, 44 << 10);
+        assert_eq!(Held::of(status), Held { all, own, tables });
+        assert_eq!(Held::of(b"Name:\tx\nGroups:\t1 2 3"), Held::default());
+        let head =
+            "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap";
+        let table = format!(
+            "{head}\n0 0 600 9999 2 2 0 0 0 0 0 1 2 3 4096 8192\n 5 1 600 1 2 2 0 0 0 0 0 1 2 3 1 0\n"
+        );
+        assert_eq!(bytes_of_segments(table.as_bytes()), 4096 + 8192 + 1);
+        assert_eq!(bytes_of_segments(head.as_bytes()), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::cgroup::Cgroup;
 use super::helper::Helper;
 use super::meter::{Holder, Meter, What};
-use super::sampler::{Count, SHORTEST, Sample, Sampler, pause, processors};
+use super::sampler::{Count, DESCRIPTORS, SHORTEST, Sample, Sampler, pause, processors};
 use super::supervise::Ended;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Resource, Step, Watch, Watched};
@@ -162,7 +162,7 @@ impl<'a> Watcher<'a> {
             }
         }
         let (memory, time) = (self.sampled(&self.memory), self.sampled(&self.time));
-        let mut took = Duration::ZERO;
+        let (mut took, mut behind) = (Duration::ZERO, false);
         if memory.or(time).is_some() {
             match &mut self.view {
                 View::NotAsked => {
@@ -184,6 +184,7 @@ impl<'a> Watcher<'a> {
                         time: time_too,
                     })?;
                     took = now.elapsed();
+                    behind = sample.behind;
                     self.longest = self.longest.max(took);
                     self.most = self.most.max(sample.processes);
                     if memory.is_some() && sample.exact {
@@ -202,7 +203,9 @@ impl<'a> Watcher<'a> {
                 }
             }
         }
-        let left = memory.map(|bound| bound.saturating_sub(self.seen));
+        // What was not looked at yet may be anything.
+        let seen = if behind { u64::MAX } else { self.seen };
+        let left = memory.map(|bound| bound.saturating_sub(seen));
         let time = self.time.as_ref().map(|w| w.bound);
         let time = time.map(|bound| bound.saturating_sub(self.used.unwrap_or(0)));
         self.due = Some(Instant::now() + pause(left, time, self.processors, took));
@@ -251,7 +254,8 @@ impl<'a> Watcher<'a> {
                 error: error(
                     format!(
                         "looked at every {} ms or less often the further from the bound: noticed at \
-                         most {late} ms late; what no process maps is not seen",
+                         most {late} ms late, in descriptors beyond {DESCRIPTORS} a look later for \
+                         each; what no process maps is not seen",
                         SHORTEST.as_millis()
                     ),
                     by,

@@ -254,7 +254,10 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
         }
         Step::MountProc(masks) => {
             let proc = mounts::proc(state.root()?, masks)?;
-            state.proc = launch.sampled.then_some(proc);
+            if launch.sampled {
+                state.in_memory.extend(mounts::segments(proc.as_fd())?);
+                state.proc = Some(proc);
+            }
             Ok(())
         }
         Step::WriteFile { path, content } => mounts::write_file(state.root()?, path, content),

@@ -303,6 +303,17 @@ fn bind(source: &str, target: &str) -> nix::Result<()> {
     )
 }
 
+/// The table of the cell's SysV segments, for who looks from outside (proc_sysvipc(5)): it shows the
+/// ipc namespace of who opened it. `None`: this kernel has none.
+pub fn segments(proc: BorrowedFd<'_>) -> Done<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    match openat(proc, "sysvipc/shm", flags, Mode::empty()) {
+        Ok(table) => Ok(Some(table)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e).at("open /proc/sysvipc/shm"),
+    }
+}
+
 /// A fresh /proc, masked. /dev and the empty /sys are mounted beside it by now.
 ///
 /// The masks go by name, one call each: below the working directory is the /proc that was made a

@@ -2,7 +2,10 @@
  * says so after some MiB and seconds (those in PATIENCE, if it is set), so that nothing comes of it but
  * a red test. */
 #include "hostile.h"
+#include <grp.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
 #include <time.h>
 
 enum { GIVE_UP_MIB = 400 };
@@ -46,6 +49,50 @@ static void fill(int fd)
 		if (write(fd, block, sizeof block) != sizeof block) break;
 }
 
+/* A file in memory behind more descriptors than anybody likes to look at. */
+static void behind_descriptors(void)
+{
+	struct rlimit most;
+	getrlimit(RLIMIT_NOFILE, &most);
+	most.rlim_cur = most.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &most);
+	for (int i = 0; i < 10000; i++)
+		if (dup(1) < 0) escaped("no descriptors, so nothing was tried: %m");
+	fill(memfd_create("x", 0));
+}
+
+/* A segment that nobody is attached to for long, nor maps a page of. */
+static void segment(void)
+{
+	int id = shmget(IPC_PRIVATE, (size_t)GIVE_UP_MIB << 20, IPC_CREAT | 0600);
+	for (long n = 0; n < GIVE_UP_MIB; n++) {
+		char *p = shmat(id, 0, 0);
+		if (p == (void *)-1) escaped("no segment, so nothing was tried: %m");
+		memset(p + (n << 20), 1, 1 << 20);
+		madvise(p + (n << 20), 1 << 20, MADV_DONTNEED);
+		shmdt(p);
+	}
+}
+
+/* Nothing is in memory but the way to it: a page of the kernel's for each 2 MiB of addresses. */
+static void tables(void)
+{
+	size_t size = 1UL << 38;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *p = mmap(0, size, PROT_READ, flags, -1, 0);
+	if (p == MAP_FAILED) escaped("no addresses, so nothing was tried: %m");
+	madvise(p, size, MADV_NOHUGEPAGE);
+	for (size_t at = 0; at < size; at += 2 << 20) *(volatile char *)(p + at);
+}
+
+/* So many groups that they fill what is read of /proc/PID/status. */
+static void groups(void)
+{
+	static gid_t many[5000];
+	if (setgroups(5000, many)) escaped("no groups, so nothing was tried: %m");
+	touch(0, GIVE_UP_MIB);
+}
+
 /* Processor time for as long as nobody minds. */
 __attribute__((noreturn)) static void spin(void)
 {
@@ -81,6 +128,10 @@ int main(int c, char **v)
 	if (getenv("PATIENCE")) patience = atoi(getenv("PATIENCE"));
 	if (!strcmp(how, "malloc")) touch(0, GIVE_UP_MIB);
 	else if (!strcmp(how, "shared")) touch(1, GIVE_UP_MIB);
+	else if (!strcmp(how, "descriptors")) behind_descriptors();
+	else if (!strcmp(how, "segment")) segment();
+	else if (!strcmp(how, "tables")) tables();
+	else if (!strcmp(how, "groups")) groups();
 	else if (!strcmp(how, "memfd")) fill(memfd_create("x", 0));
 	else if (!strcmp(how, "file")) fill(open(v[2], O_CREAT | O_WRONLY, 0600));
 	else if (!strcmp(how, "forks")) {
@@ -106,6 +157,14 @@ int main(int c, char **v)
 		if (fd < 0 || ftruncate(fd, 24 << 20)) escaped("no file, so nothing was tried: %m");
 		char *p = mmap(0, 24 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		for (int i = 0; i < 24 << 20; i += 4096) p[i] = 1;
+		nap(500);
+		held();
+	} else if (!strcmp(how, "attached")) {
+		/* So is a segment. */
+		int id = shmget(IPC_PRIVATE, 24 << 20, IPC_CREAT | 0600);
+		char *p = shmat(id, 0, 0);
+		if (p == (void *)-1) escaped("no segment, so nothing was tried: %m");
+		memset(p, 1, 24 << 20);
 		nap(500);
 		held();
 	} else if (!strcmp(how, "spin")) spin();
