@@ -3,7 +3,7 @@
 //!
 //! A fetch that ends badly leaves nothing; one that is killed leaves what the next collector takes.
 
-use super::staging::Staged;
+use super::staging::{OWN, Staged};
 use super::{Store, files};
 use crate::error::{Context, Error, Kind, Result};
 use rustix::fs::{AtFlags, Mode};
@@ -27,7 +27,7 @@ impl Store {
     /// # Errors
     /// `Io`: the store's disk.
     pub fn fetching(&self, etc: &[(&str, Vec<u8>)]) -> Result<Fetching> {
-        let staged = self.stage_folder("fetch")?;
+        let staged = self.stage_folder(OWN)?;
         let at = staged.fd.as_fd();
         for folder in ["root", "root/etc"] {
             files::make_folder(at, folder, 0o755)?;
@@ -95,6 +95,22 @@ mod tests {
             let names: Vec<_> = names.map(|e| e.unwrap().file_name()).collect();
             assert_eq!(names, ["resolv.conf"]);
         }
+        let left = std::fs::read_dir(path.join("staging")).unwrap().count();
+        assert_eq!(left, 0);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    /// No worker is asked to: its container root is nobody to these files.
+    #[test]
+    fn what_a_killed_fetch_left_is_collected() {
+        let path = std::env::temp_dir().join(format!("lazaret-killed-{}", std::process::id()));
+        let store = Store::open(&path).unwrap();
+        let left = path.join("staging").join(super::super::staging::fresh(OWN));
+        std::fs::create_dir_all(left.join("root/etc")).unwrap();
+        std::fs::write(left.join("root/etc/hosts"), "").unwrap();
+        store
+            .collect_with(&mut |label, _| Err(Error::new(Kind::Worker, label)))
+            .unwrap();
         let left = std::fs::read_dir(path.join("staging")).unwrap().count();
         assert_eq!(left, 0);
         std::fs::remove_dir_all(&path).unwrap();

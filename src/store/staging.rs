@@ -7,6 +7,10 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The label of a folder in which everything is this process's own, and nothing a worker's: a worker,
+/// who is somebody else, could not remove it.
+pub(super) const OWN: &str = "fetch";
+
 /// A file or folder in `staging`, locked until it is dropped. Whoever drops it without having moved
 /// or removed it leaves it to [`Store::collect`].
 #[derive(Debug)]
@@ -193,10 +197,12 @@ fn empty(
     if files::names(folder)?.is_empty() {
         return Ok(());
     }
-    // A container root of another id must be able to take a name away here.
-    rustix::fs::fchmod(folder, Mode::from(0o777))
-        .or_call(|| "chmod a folder of staging".to_owned())?;
-    remove_folder(label, folder)?;
+    if label != OWN {
+        // A container root of another id must be able to take a name away here.
+        rustix::fs::fchmod(folder, Mode::from(0o777))
+            .or_call(|| "chmod a folder of staging".to_owned())?;
+        remove_folder(label, folder)?;
+    }
     for name in files::names(folder)? {
         files::remove_tree(folder, &name)?;
     }
