@@ -226,6 +226,13 @@ fn what_is_elsewhere_is_reached_through_the_proxy() {
             .any(|line| line.starts_with("CONNECT registry.invalid:5000 ")),
         "{asked:?}"
     );
+    // Where nobody is a proxy, the registry is not to blame.
+    home.lazaret(["pull", "elsewhere.invalid/img:test"])
+        .env("HTTPS_PROXY", "http://ana:correct-horse@127.0.0.1:1")
+        .run()
+        .exits(125)
+        .complains("connect to the proxy")
+        .complains("NO_PROXY");
     // Loopback is reached without it.
     let before = proxy.asked().len();
     home.lazaret(["pull", &registry.image()])

@@ -87,6 +87,22 @@ pub(super) fn transport(at: &Origin, stage: Stage, error: ureq::Error) -> Troubl
     }
 }
 
+/// A proxy that nobody is.
+pub(super) fn no_proxy_there(at: &Origin, error: &std::io::Error) -> Error {
+    let told = error.raw_os_error().map(crate::error::strerror);
+    Error {
+        errno: error.raw_os_error(),
+        ..Error::new(
+            Kind::Registry,
+            format!(
+                "{at}: connect to the proxy: {}",
+                told.unwrap_or("connection refused".into())
+            ),
+        )
+    }
+    .hint("check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
+}
+
 /// An answer that drips.
 pub(super) fn too_slow(at: &Origin) -> Error {
     Error::new(Kind::Registry, format!("{at}: the answer comes too slowly"))

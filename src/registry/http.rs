@@ -1,11 +1,11 @@
 //! One request and its answer: limits, times, and redirects that we follow ourselves, because who
 //! gets credentials is decided at each of them.
 
-use super::failure::{Stage, Trouble, no_such_host, transport};
+use super::failure::{Stage, Trouble, no_proxy_there, no_such_host, transport};
 use super::options::{Limits, Options, certificates};
 use super::origin::{NoProxy, Origin, address, redirected};
 use crate::error::{Error, Kind, Result};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,7 +153,7 @@ impl Http {
     ) -> std::result::Result<Reply, Trouble> {
         let request = request
             .map_err(|e| Error::new(Kind::Registry, format!("{at}: cannot be asked this: {e}")))?;
-        let agent = self.agent(at);
+        let (agent, proxied) = self.agent(at);
         let answer = match time {
             None => agent.run(request),
             Some(_) => agent.run(
@@ -163,7 +163,7 @@ impl Http {
                     .build(),
             ),
         };
-        Self::reply(at, own, answer)
+        Self::reply(at, own, proxied, answer)
     }
 
     /// Sends one request whose body may take `there`, and whose answer `back`; follows nothing.
@@ -176,33 +176,40 @@ impl Http {
     ) -> std::result::Result<Reply, Trouble> {
         let request = request
             .map_err(|e| Error::new(Kind::Registry, format!("{at}: cannot be told this: {e}")))?;
-        let agent = self.agent(at);
+        let (agent, proxied) = self.agent(at);
         let request = agent
             .configure_request(request)
             .timeout_send_body(Some(there))
             .timeout_recv_response(Some(back))
             .build();
-        Self::reply(at, true, agent.run(request))
+        Self::reply(at, true, proxied, agent.run(request))
     }
 
-    fn agent(&self, at: &Origin) -> &Agent {
+    /// What speaks to `at`, and whether it goes through a proxy.
+    fn agent(&self, at: &Origin) -> (&Agent, bool) {
         let proxied = match at.https {
             true => &self.proxied,
             false => &self.proxied_plain,
         };
         match proxied {
-            Some(proxied) if !self.no_proxy.covers(at) => proxied,
-            _ => &self.direct,
+            Some(proxied) if !self.no_proxy.covers(at) => (proxied, true),
+            _ => (&self.direct, false),
         }
     }
 
     fn reply(
         at: &Origin,
         own: bool,
+        proxied: bool,
         answer: std::result::Result<ureq::http::Response<Body>, ureq::Error>,
     ) -> std::result::Result<Reply, Trouble> {
         let (head, body) = answer
-            .map_err(|e| transport(at, Stage::Head, e))?
+            .map_err(|e| match e {
+                ureq::Error::Io(e) if proxied && e.kind() == ErrorKind::ConnectionRefused => {
+                    Trouble::Final(no_proxy_there(at, &e))
+                }
+                e => transport(at, Stage::Head, e),
+            })?
             .into_parts();
         // The bytes that are hashed are those that were named, not what they unpack to.
         if let Some(coding) = head.headers.get(CONTENT_ENCODING)
