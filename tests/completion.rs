@@ -62,7 +62,8 @@ fn types(home: &Home, shell: &str, flags: &[&str], setup: &str) {
     }
     pty.send(b"\rexit\r");
     drop(pty);
-    running.signal(rustix::process::Signal::HUP);
+    // It was told to exit, and its terminal is gone: it may be too.
+    running.signal_unless_ended(rustix::process::Signal::HUP);
     running.wait();
 }
 

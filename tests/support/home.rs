@@ -334,6 +334,14 @@ impl Running {
         rustix::process::kill_process(self.pid, signal).unwrap();
     }
 
+    /// Sends a signal to a program that may have ended of itself; whoever calls waits for its end.
+    pub fn signal_unless_ended(&self, signal: Signal) {
+        match rustix::process::kill_process(self.pid, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(e) => panic!("kill {}: {e}", self.what),
+        }
+    }
+
     /// Waits until standard output holds `text`.
     #[track_caller]
     pub fn until_out(&self, text: &str) {
