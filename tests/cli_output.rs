@@ -43,6 +43,18 @@ fn without_arguments_the_help() {
         .ok()
         .says("-h, --hostname")
         .says("lazaret run [OPTIONS] IMAGE [COMMAND] [ARG...]");
+    // In a pipe, 100 columns wide, each option has its text beside it.
+    for verb in ["run", "tool", "load"] {
+        let ran = home.lazaret([verb, "--help"]).run().ok();
+        let help = ran.out();
+        let options = help
+            .lines()
+            .filter(|line| line.trim_start().starts_with('-'));
+        for option in options {
+            let (_, text) = option.trim_start().split_once("  ").unwrap_or_default();
+            assert!(!text.trim().is_empty(), "{verb}: {option}");
+        }
+    }
     for group in ["image", "container", "system"] {
         home.lazaret([group]).run().ok().says("Usage:");
     }

@@ -35,7 +35,7 @@ pub struct PullArgs {
     #[arg(short, long)]
     pub quiet: bool,
     /// Fetch the image for another platform: linux/arm64, linux/arm/v7
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/...]")]
     pub platform: Option<String>,
     /// Speak to this registry without TLS, if it has none; loopback may always
     #[arg(long, value_name = "HOST[:PORT]")]

@@ -40,16 +40,16 @@ pub struct RunArgs {
     #[arg(long)]
     pub read_only: bool,
     /// Give a device of the host
-    #[arg(long, value_name = "DEVICE[:TARGET][:rw]")]
+    #[arg(long, value_name = "FILE[:TARGET][:rw]")]
     pub device: Vec<String>,
     /// Mount a folder or file of the host
-    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
+    #[arg(short, long, value_name = "FROM:TARGET[:ro]")]
     pub volume: Vec<String>,
     /// Mount a folder or file of the host, or a tmpfs
-    #[arg(long, value_name = "type=bind|tmpfs,...")]
+    #[arg(long, value_name = "type=bind,...")]
     pub mount: Vec<String>,
     /// Mount a tmpfs
-    #[arg(long, value_name = "PATH[:size=N,mode=N,ro]")]
+    #[arg(long, value_name = "PATH[:size=N,...]")]
     pub tmpfs: Vec<String>,
     /// Let root inside hold a capability
     #[arg(long, value_name = "NAME")]
@@ -57,8 +57,8 @@ pub struct RunArgs {
     /// Take a given capability away, or ALL
     #[arg(long, value_name = "NAME")]
     pub cap_drop: Vec<String>,
-    /// Narrow the system calls by a profile of docker's
-    #[arg(long, value_name = "seccomp=FILE")]
+    /// seccomp=FILE narrows the system calls by a profile of docker's
+    #[arg(long, value_name = "NAME=VALUE")]
     pub security_opt: Vec<String>,
     /// Host name inside
     #[arg(short = 'h', long, value_name = "NAME")]
@@ -95,14 +95,14 @@ pub struct RunArgs {
     /// Kill everything inside after this long (10s, 1m30s)
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
-    /// When to fetch the image: where it is not here, each time, or not at all
-    #[arg(long, value_name = "missing|always|never", hide_possible_values = true)]
+    /// When to fetch the image: missing, always or never
+    #[arg(long, value_name = "WHEN", hide_possible_values = true)]
     pub pull: Option<PullArg>,
     /// Print nothing of a fetch
     #[arg(short, long)]
     pub quiet: bool,
     /// The platform of the image: linux/amd64, linux/arm/v7
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/...]")]
     pub platform: Option<String>,
     /// Ask for a stricter check of the unpacked layers than the policy's
     #[arg(long, value_name = "stat|full", hide_possible_values = true)]
