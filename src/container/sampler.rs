@@ -203,10 +203,13 @@ impl Sampler {
                 // One process beside pid 1 shares with nobody, but for a file that it maps.
                 sample.exact = pids.len() <= 2;
                 if sample.memory > bound || more && !sample.exact {
-                    let each = pids.iter().zip(&held);
-                    let shares = each.map(|(pid, held)| self.share(*pid, *held));
-                    sample.memory = files + tables + shares.sum::<u64>();
+                    sample.memory = files + tables + self.shares(&pids, &held);
                     sample.exact = true;
+                    if sample.memory > bound {
+                        // Processes that end meanwhile leave more to those that are looked at later,
+                        // and what they shared counts twice: nobody is killed for one such look.
+                        sample.memory = sample.memory.min(self.again()?);
+                    }
                 }
             }
         }
@@ -214,6 +217,19 @@ impl Sampler {
             sample.time = self.time(&pids);
         }
         Ok(sample)
+    }
+
+    fn shares(&self, pids: &[i32], held: &[Held]) -> u64 {
+        let each = pids.iter().zip(held);
+        each.map(|(pid, held)| self.share(*pid, *held)).sum()
+    }
+
+    /// The exact sum of a second look, right behind the first.
+    fn again(&self) -> Result<u64> {
+        let pids = self.processes()?;
+        let held: Vec<Held> = pids.iter().map(|pid| self.held(*pid)).collect();
+        let tables: u64 = held.iter().map(|held| held.tables).sum();
+        Ok(self.files() + tables + self.shares(&pids, &held))
     }
 
     /// The processes of the cell, in the order of their numbers: one that is forked meanwhile has a
@@ -388,7 +404,11 @@ impl Sampler {
     /// parts (proc_pid_smaps(5), Pss).
     fn share(&self, pid: i32, held: Held) -> u64 {
         let bytes = self.read(pid, "smaps", MOST_SMAPS);
-        if bytes.is_empty() || bytes.len() >= MOST_SMAPS {
+        if bytes.is_empty() {
+            // One that ends has none any more, and nobody can take its memory for held.
+            return self.held(pid).own;
+        }
+        if bytes.len() >= MOST_SMAPS {
             return held.own;
         }
         let mut counts = Counts::Nothing;
