@@ -134,7 +134,7 @@ impl Sampler {
         let proc = view.next().ok_or_else(|| {
             Error::new(Kind::Launch, "pid 1 did not show the processes of the cell")
         })?;
-        let is_table = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|s| i64::from(s.f_type) == PROC);
+        let is_table = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|s| s.f_type == PROC);
         let (mut tables, in_memory): (Vec<_>, Vec<_>) = view.partition(is_table);
         let probe = rustix::fs::memfd_create(c"lazaret", rustix::fs::MemfdFlags::CLOEXEC)
             .or_call(|| "memfd_create")?;
@@ -298,9 +298,8 @@ impl Sampler {
             text.reserve(1 << 12);
             let at = text.len() as u64;
             let read = || rustix::io::pread(table, spare_capacity(&mut text), at);
-            match rustix::io::retry_on_intr(read).or_call(|| "read /proc/sysvipc/shm")? {
-                0 => break,
-                _ => {}
+            if rustix::io::retry_on_intr(read).or_call(|| "read /proc/sysvipc/shm")? == 0 {
+                break;
             }
         }
         Ok(bytes_of_segments(&text))
