@@ -8,6 +8,8 @@
     reason = "each bench uses its part; a bench fails by panicking"
 )]
 
+pub mod layers;
+
 use super::support::Home;
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
