@@ -346,14 +346,20 @@ impl Running {
     #[track_caller]
     pub fn until_out(&self, text: &str) {
         let (seen, _) = self.stdout.as_ref().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut deadline = Instant::now() + Duration::from_secs(30);
+        let mut gone = false;
         loop {
+            // What it said last may still be on its way to us.
+            if !gone && self.child_is_gone() {
+                gone = true;
+                deadline = deadline.min(Instant::now() + Duration::from_secs(3));
+            }
             let now = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
             if now.contains(text) {
                 return;
             }
             assert!(
-                Instant::now() < deadline && !self.child_is_gone(),
+                Instant::now() < deadline,
                 "{}: stdout never held {text:?}, only {now:?}; stderr {:?}",
                 self.what,
                 self.stderr
