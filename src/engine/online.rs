@@ -45,7 +45,7 @@ pub(super) fn options(domain: &str, path: &str, insecure: &[String]) -> Result<O
         auth: auth(domain, path)?,
         mirrors,
         mirror_auths,
-        ..anonymous(domain, insecure)?
+        ..as_nobody(&registries, domain, insecure)?
     })
 }
 
@@ -54,7 +54,10 @@ pub(super) fn options(domain: &str, path: &str, insecure: &[String]) -> Result<O
 /// # Errors
 /// As [`host::registries`]; `Io`: a file that is named cannot be read.
 pub(super) fn anonymous(domain: &str, insecure: &[String]) -> Result<Options> {
-    let registries = host::registries()?;
+    as_nobody(&host::registries()?, domain, insecure)
+}
+
+fn as_nobody(registries: &[host::Registry], domain: &str, insecure: &[String]) -> Result<Options> {
     let own = registries.iter().find(|known| known.name == domain);
     let plain = registries.iter().filter(|known| known.plain_http);
     let plain = plain.map(|known| known.name.clone());
