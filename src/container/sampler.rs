@@ -203,7 +203,7 @@ impl Sampler {
                 // One process beside pid 1 shares with nobody, but for a file that it maps.
                 sample.exact = pids.len() <= 2;
                 if sample.memory > bound || more && !sample.exact {
-                    sample.memory = files + tables + self.shares(&pids, &held);
+                    sample.memory = self.exact(&pids, &held, files);
                     sample.exact = true;
                     if sample.memory > bound {
                         // Processes that end meanwhile leave more to those that are looked at later,
@@ -219,17 +219,18 @@ impl Sampler {
         Ok(sample)
     }
 
-    fn shares(&self, pids: &[i32], held: &[Held]) -> u64 {
+    /// The sum without what is shared counted twice.
+    fn exact(&self, pids: &[i32], held: &[Held], files: u64) -> u64 {
         let each = pids.iter().zip(held);
-        each.map(|(pid, held)| self.share(*pid, *held)).sum()
+        let each = each.map(|(pid, held)| held.tables + self.share(*pid, *held));
+        files + each.sum::<u64>()
     }
 
-    /// The exact sum of a second look, right behind the first.
+    /// That of a second look, right behind the first.
     fn again(&self) -> Result<u64> {
         let pids = self.processes()?;
         let held: Vec<Held> = pids.iter().map(|pid| self.held(*pid)).collect();
-        let tables: u64 = held.iter().map(|held| held.tables).sum();
-        Ok(self.files() + tables + self.shares(&pids, &held))
+        Ok(self.exact(&pids, &held, self.files()))
     }
 
     /// The processes of the cell, in the order of their numbers: one that is forked meanwhile has a
