@@ -6,10 +6,8 @@ use crate::error::Kind;
 use serde_json::{Value, json};
 
 #[path = "../../tests/support/authority.rs"]
-#[allow(dead_code, reason = "the whole-binary tests use the rest")]
 mod authority;
 #[path = "../../tests/support/signing.rs"]
-#[allow(dead_code, reason = "the whole-binary tests use the rest")]
 mod signing;
 
 mod keyless;
