@@ -30,6 +30,7 @@ fn main() {
         compression: Compression::Gzip,
         digest,
         size: blob.metadata().unwrap().len(),
+        hashed: false,
         diff_id: DiffId(wanted),
     };
     let into = File::open(&args[2]).unwrap();

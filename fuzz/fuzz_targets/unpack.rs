@@ -256,6 +256,7 @@ fuzz_target!(|input: Input| {
         compression: Compression::None,
         digest,
         size: tar.len() as u64,
+        hashed: false,
         diff_id: DiffId(digest),
     };
     let limits = Limits {

@@ -332,6 +332,7 @@ impl Store {
             compression: layer.media.compression,
             digest: layer.descriptor.digest,
             size: layer.descriptor.size,
+            hashed: false,
             diff_id: layer.diff_id,
         };
         let (blob, again) = (layer.open()?, layer.open()?);
@@ -368,6 +369,7 @@ impl Store {
             compression: layer.media.compression,
             digest: layer.descriptor.digest,
             size: layer.descriptor.size,
+            hashed: false,
             diff_id: layer.diff_id,
         };
         let staged = self.stage_file()?;
@@ -670,6 +672,7 @@ mod tests {
                 compression: Compression::None,
                 digest,
                 size,
+                hashed: false,
                 diff_id: DiffId(digest),
             };
             check_blob(reader, &expect, copy).map_err(|e| e.kind)

@@ -93,6 +93,7 @@ impl Store {
                 compression: layer.media.compression,
                 digest: layer.descriptor.digest,
                 size: layer.descriptor.size,
+                hashed: true,
                 diff_id: layer.diff_id,
             },
             limits: *limits,

@@ -455,6 +455,7 @@ fn a_worker_that_lies_is_found() {
         compression: image.layers[0].media.compression,
         digest: image.layers[0].descriptor.digest,
         size: 0,
+        hashed: false,
         diff_id: image.layers[0].diff_id,
     };
     let accept = |facts: &serde_json::Value| {

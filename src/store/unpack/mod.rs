@@ -1,8 +1,8 @@
 //! Unpacking one layer: a compressed tar of which nobody knows who wrote it becomes a folder below
 //! a descriptor, a tree list, stat records, and facts.
 //!
-//! Runs inside the confined worker. Two threads: one reads, hashes and decompresses
-//! (`stream`), the other parses (`members`, `pax`), keeps the tree (`model`) and writes it (`disk`).
+//! Runs inside the confined worker. Three threads: one reads, hashes and decompresses, one hashes what
+//! comes of it (`stream`), one parses (`members`, `pax`), keeps the tree (`model`) and writes it (`disk`).
 //! Nothing is synced: a file that a power cut loses is found by the check at the next run.
 //!
 //! What is decided here, beyond the OCI image-spec (layer.md):
@@ -45,6 +45,9 @@ pub struct Expect {
     pub digest: Digest,
     /// How many there are.
     pub size: u64,
+    /// Whoever hands them over holds them against `digest`, and shows their end only if they are
+    /// right: once is enough.
+    pub hashed: bool,
     /// The digest of what they decompress to.
     pub diff_id: DiffId,
 }
@@ -150,14 +153,16 @@ pub fn unpack(
     limits: &Limits,
 ) -> Result<Unpacked> {
     let hurry = AtomicBool::new(false);
+    let (plain, plains) = mpsc::sync_channel(BUFFERS);
     let (full, incoming) = mpsc::sync_channel(BUFFERS);
     let (empties, emptied) = mpsc::channel();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             // The sender goes with this thread's work: its end is the stream's end.
-            let (full, emptied) = (full, emptied);
-            stream::produce(blob, expect, limits, &hurry, full, emptied)
+            let (plain, emptied) = (plain, emptied);
+            stream::produce(blob, expect, limits, &hurry, plain, emptied)
         });
+        let hasher = scope.spawn(|| stream::hash(plains, full, &hurry));
         let written = {
             let mut layer = Layer::new(Stream::new(incoming, empties), into, owner, limits);
             layer.unpack().and_then(|()| layer.finish())
@@ -170,20 +175,24 @@ pub fn unpack(
         let read = reader
             .join()
             .unwrap_or_else(|_| Err(Error::new(Kind::Worker, "the reading thread died")));
-        match (read, written) {
-            // A limit or a full disk ended it first; the reader only heard of it.
-            (Ok(Ended::Stopped), Ok(_)) => Err(Error::new(Kind::Worker, "a layer was half read")),
-            (Ok(Ended::Whole(found)), Ok(unpacked)) => {
-                stream::verify_diff_id(expect, found)?;
-                Ok(unpacked)
+        // A thread that died has no digest, and without one nothing is whole.
+        let found = hasher.join().ok().flatten();
+        read.and_then(|ended| {
+            let whole = found.filter(|_| ended == Ended::Whole);
+            match (whole, written) {
+                (Some(found), Ok(unpacked)) => {
+                    stream::verify_diff_id(expect, found)?;
+                    Ok(unpacked)
+                }
+                (None, Ok(_)) => Err(Error::new(Kind::Worker, "a layer was half read")),
+                (Some(found), Err(e)) if e.kind == Kind::Malformed => {
+                    stream::verify_diff_id(expect, found)?;
+                    Err(e)
+                }
+                // A limit or a full disk ended it first; the others only heard of it.
+                (_, Err(written)) => Err(written),
             }
-            (Err(read), _) => Err(read),
-            (Ok(Ended::Whole(found)), Err(e)) if e.kind == Kind::Malformed => {
-                stream::verify_diff_id(expect, found)?;
-                Err(e)
-            }
-            (Ok(_), Err(written)) => Err(written),
-        }
+        })
         .map_err(|e| match e.kind {
             Kind::Integrity => e,
             _ => e.context(format_args!("layer {}", expect.digest.short())),

@@ -1,22 +1,25 @@
-//! From compressed blob to plain tar bytes, in a thread of its own: read, hash, decompress, hash again. What the other thread gets are recycled buffers over a bounded channel,
-//! so memory stays the same for any layer.
+//! From compressed blob to plain tar bytes, in two threads: one reads, hashes and decompresses, one
+//! hashes what came of it, which costs a third of the first one's time. What the next one gets are
+//! recycled buffers over a bounded channel, so memory stays the same for any layer.
 use super::{Expect, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, DiffId, Digest, Hasher};
 use std::io::{self, BufRead, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
 /// Bytes of a buffer between the threads, and of the read buffer.
 const BUFFER: usize = 256 << 10;
-/// How many buffers travel.
-pub(super) const BUFFERS: usize = 6;
+/// How many buffers wait at the most for the thread that hashes them, and for the one that unpacks
+/// them.
+pub(super) const BUFFERS: usize = 4;
 
 /// The blob: bounded, counted and hashed while it is read.
 struct Source<'a, R> {
     inner: R,
     expect: &'a Expect,
-    hasher: Hasher,
+    /// `None`: whoever feeds hashes.
+    hasher: Option<Hasher>,
     total: u64,
     buffer: Vec<u8>,
     at: usize,
@@ -45,7 +48,9 @@ impl<R: Read> Source<'_, R> {
                 self.expect.digest, self.expect.size
             )));
         }
-        self.hasher.update(&self.buffer[..read]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&self.buffer[..read]);
+        }
         (self.at, self.end) = (0, read);
         Ok(())
     }
@@ -69,14 +74,13 @@ impl<R: Read> Source<'_, R> {
                 self.expect.digest, self.total, self.expect.size
             )));
         }
-        let found = self.hasher.finish();
-        if found != self.expect.digest {
-            return Err(integrity(format!(
+        match self.hasher.map(Hasher::finish) {
+            Some(found) if found != self.expect.digest => Err(integrity(format!(
                 "layer {} has the digest {found}",
                 self.expect.digest
-            )));
+            ))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -110,13 +114,13 @@ impl<R: Read> Read for Source<'_, R> {
 /// How the reading thread ended, when nothing was wrong with the blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Everything was handed over; the uncompressed stream has this digest.
-    Whole(DiffId),
-    /// The other thread stopped listening.
+    /// Everything was handed over.
+    Whole,
+    /// The next thread stopped listening.
     Stopped,
 }
 
-/// The reading thread's work. `hurry` set: when the other thread stops listening, do not read the
+/// The reading thread's work. `hurry` set: when the next thread stops listening, do not read the
 /// rest of the blob to see whether it was the right one.
 pub(super) fn produce<R: Read>(
     blob: R,
@@ -129,7 +133,7 @@ pub(super) fn produce<R: Read>(
     let mut source = Source {
         inner: blob,
         expect,
-        hasher: Hasher::default(),
+        hasher: (!expect.hashed).then(Hasher::default),
         total: 0,
         buffer: vec![0; BUFFER],
         at: 0,
@@ -145,7 +149,7 @@ pub(super) fn produce<R: Read>(
         Compression::Zstd => zstd_decoder(&mut source, limits)
             .and_then(|decoder| pump(decoder, limits, expect, &out, &empties)),
     };
-    // The other thread may end as soon as it has all bytes, while the digest is still being made.
+    // The next thread may end as soon as it has all bytes, while the digest is still being made.
     drop(out);
     match pumped {
         Ok(Ended::Stopped) if hurry.load(Ordering::Acquire) => Ok(Ended::Stopped),
@@ -178,21 +182,10 @@ fn pump(
     out: &SyncSender<Vec<u8>>,
     empties: &Receiver<Vec<u8>>,
 ) -> Result<Ended> {
-    let mut hasher = Hasher::default();
     let mut total = 0u64;
-    let mut made = 0;
     loop {
-        let mut buffer = match empties.try_recv() {
-            Ok(buffer) => buffer,
-            Err(TryRecvError::Empty) if made < BUFFERS => {
-                made += 1;
-                vec![0; BUFFER]
-            }
-            Err(_) => match empties.recv() {
-                Ok(buffer) => buffer,
-                Err(_) => return Ok(Ended::Stopped),
-            },
-        };
+        // The channels that they wait in bound how many there are.
+        let mut buffer = empties.try_recv().unwrap_or_default();
         buffer.resize(BUFFER, 0);
         let mut filled = 0;
         while filled < BUFFER {
@@ -204,7 +197,7 @@ fn pump(
             }
         }
         if filled == 0 {
-            return Ok(Ended::Whole(DiffId(hasher.finish())));
+            return Ok(Ended::Whole);
         }
         total += filled as u64;
         let bomb = total > limits.ratio_floor && total / limits.ratio > expect.size;
@@ -220,11 +213,33 @@ fn pump(
             ));
         }
         buffer.truncate(filled);
-        hasher.update(&buffer);
         if out.send(buffer).is_err() {
             return Ok(Ended::Stopped);
         }
     }
+}
+
+/// The hashing thread's work: hands on what it gets, and gives its digest. Once nobody listens any
+/// more it goes on alone, because the digest tells what was wrong better than a parser does; `hurry`
+/// set: then it stops, and has none.
+pub(super) fn hash(
+    plain: Receiver<Vec<u8>>,
+    out: SyncSender<Vec<u8>>,
+    hurry: &AtomicBool,
+) -> Option<DiffId> {
+    let (mut hasher, mut out) = (Hasher::default(), Some(out));
+    for buffer in plain {
+        hasher.update(&buffer);
+        if let Some(to) = &out
+            && to.send(buffer).is_err()
+        {
+            out = None;
+        }
+        if out.is_none() && hurry.load(Ordering::Acquire) {
+            return None;
+        }
+    }
+    Some(DiffId(hasher.finish()))
 }
 
 fn broken(expect: &Expect, e: &io::Error) -> Error {

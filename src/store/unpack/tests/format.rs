@@ -344,6 +344,7 @@ fn lies_about_digest_size_and_diff_id_are_found() {
                 "diff id",
                 &blob,
                 Expect {
+                    hashed: false,
                     diff_id: lie,
                     ..honest
                 },

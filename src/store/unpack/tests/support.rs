@@ -170,6 +170,7 @@ pub(crate) fn expect(compression: Compression, blob: &[u8], plain: &[u8]) -> Exp
         compression,
         digest: Digest::of(blob),
         size: blob.len() as u64,
+        hashed: false,
         diff_id: DiffId(Digest::of(plain)),
     }
 }
