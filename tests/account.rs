@@ -4,6 +4,7 @@
 
 mod support;
 
+use rustix::process::{Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
@@ -277,8 +278,20 @@ fn a_terminal_shows_no_password() {
     assert!(!echoes(&pty));
     pty.send(b"half\x03");
     let ran = asked.wait();
-    assert!(ran.signal == Some(2) || ran.code == Some(130), "{ran}");
+    ran.exits(130);
     assert!(echoes(&pty));
+    // And who is ended from outside.
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 143), (Signal::INT, 130)] {
+        let mut pty = Pty::new();
+        let asked = home
+            .lazaret(["login", "-u", "ana", name])
+            .on_terminal(&pty.inner);
+        pty.until("Password: ");
+        assert!(!echoes(&pty));
+        kill_process(asked.pid, signal).unwrap();
+        asked.wait().exits(code);
+        assert!(echoes(&pty), "{signal:?}");
+    }
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! `lazaret pull`, and what `run` does with an image that the store lacks: fetched by a worker that
 //! sees nothing but the network, verified here, unpacked as any other image.
 
-mod interrupt;
 mod lanes;
 mod layers;
 
 use super::{PullRequest, online, place};
 use crate::error::{Context, Error, Kind, Result};
-use crate::host;
+use crate::host::{self, Interrupts};
 use crate::image::{
     Descriptor, Digest, ImageConfig, ImageName, Index, Manifest, Platform, Reference,
 };
@@ -18,7 +17,6 @@ use crate::store::source::SourceImage;
 use crate::store::{FetchLock, Store};
 use crate::trust::Evidence;
 use crate::worker::{Purpose, Worker};
-use interrupt::Interrupts;
 use lanes::{Found, Ours};
 use layers::Layers;
 use rustix::event::{PollFd, PollFlags, poll};

@@ -1,4 +1,5 @@
-//! ^C and its like while something is made that must not stay half made.
+//! ^C and its like while something must not be left as it is: half made, or a terminal that shows
+//! nothing.
 
 use crate::error::{Context as _, Error, Kind, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -8,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 /// Signals that ask for the end, taken by descriptor for as long as this value lives: whoever holds
 /// it looks, cleans up and ends. Workers inherit the mask, so that they end by this process's word.
 #[derive(Debug)]
-pub(super) struct Interrupts {
+pub struct Interrupts {
     fd: SignalFd,
     before: SigSet,
 }
@@ -18,7 +19,7 @@ impl Interrupts {
     ///
     /// # Errors
     /// `Io`.
-    pub(super) fn take() -> Result<Self> {
+    pub fn take() -> Result<Self> {
         let mut set = SigSet::empty();
         for signal in [
             Signal::SIGINT,
@@ -44,13 +45,15 @@ impl Interrupts {
     }
 
     /// What poll(2) finds readable once there is a signal.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
+    /// Whether none has come.
+    ///
     /// # Errors
     /// `Interrupted` where the terminal's signals have come, `Terminated` where others have.
-    pub(super) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         match self.fd.read_signal().or_call(|| "read a signal")? {
             None => Ok(()),
             Some(found) => {

@@ -11,6 +11,7 @@ mod credentials;
 mod doctor;
 mod files;
 mod ids;
+mod interrupts;
 mod outside;
 mod policy_files;
 mod project;
@@ -25,6 +26,7 @@ pub use doctor::{
     Check, Checkup, Level, Line, Problem, Snapshot, Status, around, doctor, why_no_cell,
 };
 pub use ids::pick_range;
+pub use interrupts::Interrupts;
 pub use outside::outside;
 pub use policy_files::{InForce, Places, Text, policy, policy_from, policy_with, today};
 pub use project::{ProjectFile, TrustRecord, write_new};

@@ -1,6 +1,8 @@
 //! A line from the terminal on standard input, shown or hidden while it is typed.
 
+use super::Interrupts;
 use crate::error::{Context, Error, Kind, Result};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::stdin;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::IsTerminal as _;
@@ -45,27 +47,27 @@ pub fn line() -> Result<String> {
 }
 
 /// A line of which nothing is shown. `ask` prints the question, once nothing that is typed is
-/// shown any more. The keys that end a program are read here, because a program that ends at once
-/// would leave a terminal that shows nothing.
+/// shown any more. The keys that end a program are read here, and the signals that do are taken,
+/// because a program that ends at once would leave a terminal that shows nothing.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line`]; `Interrupted`, `Terminated`: one of those came.
 pub fn hidden(ask: impl FnOnce()) -> Result<String> {
-    let terminal = Quiet::begin()?;
+    let interrupts = Interrupts::take()?;
+    let _shown_again = Quiet::begin()?;
     ask();
     let mut bytes = Vec::new();
     loop {
+        let (stdin, signals) = (stdin(), interrupts.fd());
+        let mut fds = [
+            PollFd::new(&stdin, PollFlags::IN),
+            PollFd::new(&signals, PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).or_call(|| "poll")?;
+        interrupts.check()?;
         match byte()? {
             None | Some(b'\n' | b'\r' | END) => break,
-            Some(INTERRUPT) => {
-                drop(terminal);
-                rustix::process::kill_process(
-                    rustix::process::getpid(),
-                    rustix::process::Signal::INT,
-                )
-                .or_call(|| "kill")?;
-                return Err(Error::new(Kind::Usage, "interrupted"));
-            }
+            Some(INTERRUPT) => return Err(Error::new(Kind::Interrupted, "ended by ^C")),
             // A character may have several bytes.
             Some(BACKSPACE | DELETE) => {
                 while bytes.pop().is_some_and(|byte: u8| byte & 0xc0 == 0x80) {}

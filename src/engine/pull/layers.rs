@@ -1,9 +1,9 @@
 //! Layers arrive, are hashed here, and are unpacked by workers while they arrive: one loop over all
 //! descriptors, so that the network, the disk and both processors are busy at once.
 
-use super::interrupt::Interrupts;
 use super::lanes::Lane;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::host::Interrupts;
 use crate::image::{Digest, LayerId};
 use crate::plan::IdMap;
 use crate::report::Progress;
