@@ -214,6 +214,21 @@ fn what_a_registry_has_is_shown_and_nothing_kept() {
     inspect(&["-f", "{{.Os}}/{{.Architecture}}", &name])
         .ok()
         .prints(&format!("linux/{native}\n"));
+    // Of an index, any platform may be asked for; what is served for it must be for it.
+    let platform = format!("linux/{native}");
+    inspect(&[
+        "--platform",
+        &platform,
+        "-f",
+        "{{.Os}}/{{.Architecture}}",
+        &name,
+    ])
+    .ok()
+    .prints(&format!("{platform}\n"));
+    inspect(&["--platform", "linux/riscv64", &name]).exits(125);
+    inspect(&["--platform", "linux/s390x", &name])
+        .exits(125)
+        .complains("s390x");
     let none = name.replace(":test", ":none");
     inspect(&[&none, &name])
         .exits(125)

@@ -6,7 +6,7 @@ use crate::engine::{
     LoginRequest, LogoutRequest, PushRequest, RemoteRequest, SearchRequest, TagRequest,
 };
 use crate::error::{Error, Kind, Result};
-use crate::image::{ImageName, Reference};
+use crate::image::{ImageName, Platform, Reference};
 use crate::report::Layout;
 
 /// `login`.
@@ -127,7 +127,7 @@ pub(super) fn search(args: SearchArgs) -> Result<SearchRequest> {
 /// `image inspect --remote`.
 ///
 /// # Errors
-/// `Usage`: a template that is none, a name that no registry has.
+/// `Usage`: a template that is none, a name that no registry has, a platform that is none.
 pub(super) fn remote(args: ImageInspectArgs) -> Result<RemoteRequest> {
     let name = |text: &String| match ImageName::parse(text)? {
         ImageName::Registry(reference) => Ok(reference),
@@ -135,6 +135,7 @@ pub(super) fn remote(args: ImageInspectArgs) -> Result<RemoteRequest> {
     };
     Ok(RemoteRequest {
         names: args.names.iter().map(name).collect::<Result<_>>()?,
+        platform: args.platform.as_deref().map(Platform::parse).transpose()?,
         format: template(args.format)?,
         insecure: args.insecure_registry,
     })

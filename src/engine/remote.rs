@@ -41,9 +41,9 @@ struct There {
 }
 
 /// In the worker.
-fn ask(options: &Options, name: &Reference) -> Result<There> {
+fn ask(options: &Options, name: &Reference, platform: &Platform) -> Result<There> {
     let mut client = Client::new(options)?;
-    let served = client.resolve(name, &Platform::native())?;
+    let served = client.resolve(name, platform)?;
     let mut config = Vec::new();
     client.blob(name, &served.parsed.config, &mut config, &mut |_| {})?;
     Ok(There {
@@ -57,11 +57,15 @@ fn ask(options: &Options, name: &Reference) -> Result<There> {
 
 fn look(request: &RemoteRequest, name: &Reference) -> Result<Value> {
     let options = online::options(&name.domain, &name.path, &request.insecure)?;
-    let there: There = online::ask(|| ask(&options, name))?;
+    let platform = request.platform.clone().unwrap_or_else(Platform::native);
+    let there: There = online::ask(|| ask(&options, name, &platform))?;
     let manifest = Manifest::parse(&there.manifest, Some(&there.media_type))?;
     let index = there.index.as_deref();
     let served = pull::served(&there.served, index, &manifest, name)?;
     let config = crate::store::verify::config(&there.config, &manifest)?;
+    if request.platform.is_some() {
+        config.check_platform(&platform)?;
+    }
     let mut object = inspect::object(&manifest, there.manifest.len(), &config);
     let tag = Reference {
         digest: None,

@@ -1,6 +1,6 @@
 //! What each verb is asked for: made by `cli`, complete and consistent by construction.
 
-use crate::image::{Digest, ImageName, Reference};
+use crate::image::{Digest, ImageName, Platform, Reference};
 use crate::policy;
 use crate::report::{Format, Layout, Template};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct RunRequest {
     /// `--quiet`: a fetch prints nothing.
     pub quiet: bool,
     /// `--platform`; `None`: this machine's.
-    pub platform: Option<crate::image::Platform>,
+    pub platform: Option<Platform>,
     /// `--name`; docker's grammar is checked.
     pub name: Option<String>,
     /// `--label`: written down of the container.
@@ -350,7 +350,7 @@ pub struct PullRequest {
     /// What to fetch.
     pub reference: Reference,
     /// `--platform`; `None`: this machine's.
-    pub platform: Option<crate::image::Platform>,
+    pub platform: Option<Platform>,
     /// `--accept`: what the tag means now is what it means from here on.
     pub accept: bool,
     /// No progress, and the name alone at the end.
@@ -433,6 +433,8 @@ pub struct SearchRequest {
 pub struct RemoteRequest {
     /// At least one.
     pub names: Vec<Reference>,
+    /// `--platform`; `None`: this machine's.
+    pub platform: Option<Platform>,
     /// `--format`; `None`: one JSON array.
     pub format: Option<Template>,
     /// `--insecure-registry`, as for `pull`.

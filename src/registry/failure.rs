@@ -193,7 +193,7 @@ pub(super) fn status(
     let error =
         |kind, cause: &str| Error::new(kind, format!("{what}: {at} {cause}: {status}{said}"));
     match status {
-        401 => error(Kind::Credentials, "wants other credentials").hint(format!(
+        401 => error(Kind::Credentials, "wants a valid login").hint(format!(
             "check the name; if the image is private: lazaret login {domain}"
         )),
         403 => error(Kind::Credentials, "refuses it").hint(format!(

@@ -85,6 +85,9 @@ pub struct ImageInspectArgs {
     /// With --remote: speak to this registry without TLS, if it has none; loopback may always
     #[arg(long, value_name = "HOST[:PORT]", requires = "remote")]
     pub insecure_registry: Vec<String>,
+    /// With --remote: of an index, the image for this platform: linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/...]", requires = "remote")]
+    pub platform: Option<String>,
     /// Names or ids; with --remote, names
     #[arg(value_name = "NAME|ID", required = true)]
     pub names: Vec<String>,
