@@ -1,6 +1,6 @@
 //! Why a signature proves nothing, each with words of its own.
 
-use super::{MAX_BUNDLE, MAX_PAYLOAD, MAX_SIGNATURES};
+use super::{MAX_BUNDLE, MAX_PAYLOAD, MAX_RECEIPT, MAX_SIGNATURES};
 use crate::image::Digest;
 use crate::image::quote::{listed, plain, quoted};
 use std::fmt;
@@ -31,7 +31,7 @@ pub enum Fault {
     TooMany(usize),
     /// A signature, payload or bundle larger than any honest one.
     TooLarge {
-        /// What: `bundle`, `payload`, `signature`.
+        /// What: `bundle`, `receipt`, `payload`, `signature`.
         what: &'static str,
         /// Its size in bytes.
         bytes: usize,
@@ -104,6 +104,7 @@ impl fmt::Display for Fault {
             Self::TooLarge { what, bytes } => {
                 let most = match *what {
                     "bundle" => MAX_BUNDLE,
+                    "receipt" => MAX_RECEIPT,
                     "payload" => MAX_PAYLOAD,
                     _ => super::key::MAX_SIGNATURE,
                 };

@@ -137,6 +137,18 @@ impl Key {
         })
     }
 
+    /// The key file of a SubjectPublicKeyInfo, in lines of 64 characters (RFC 7468, section 2).
+    pub(super) fn pem_of(der: &[u8]) -> String {
+        let mut pem = "-----BEGIN PUBLIC KEY-----\n".to_owned();
+        for (at, c) in STANDARD.encode(der).chars().enumerate() {
+            if at > 0 && at % 64 == 0 {
+                pem.push('\n');
+            }
+            pem.push(c);
+        }
+        pem + "\n-----END PUBLIC KEY-----\n"
+    }
+
     /// Whether this key made `signature` over `message`.
     pub(super) fn made(&self, message: &[u8], signature: &[u8]) -> bool {
         self.kind.algorithms().iter().any(|algorithm| {

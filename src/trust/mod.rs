@@ -18,6 +18,8 @@
 //! the log vouches for. `sigstore-verify` does that part. It asks the clock for one thing: nothing may
 //! be signed in the future.
 //!
+//! Beside images, [`read_receipt`] reads receipts: a run's report that lazaret itself has signed.
+//!
 //! For a signature by key the key is the whole proof: log entries and timestamps beside it are not
 //! looked at, and say nothing.
 
@@ -26,6 +28,8 @@ mod fault;
 mod key;
 mod keyless;
 mod proof;
+mod receipt;
+mod signing;
 mod simple;
 mod statement;
 #[cfg(test)]
@@ -35,6 +39,11 @@ pub use fault::{Failure, Fault};
 pub use key::{Key, KeyKind, MAX_PEM};
 pub use keyless::{MAX_ROOT, Root};
 pub use proof::{Evidence, Form, Proof, San, Signer};
+pub use receipt::{
+    MAX_RECEIPT, REPORT_TYPE, Receipt, Told, ToldEnd, ToldImage, read as read_receipt,
+    seal as seal_receipt,
+};
+pub use signing::{MAX_PRIVATE_PEM, SigningKey, new_private_pem};
 pub use simple::{SIGNATURE_LAYER, SignatureLayer, signature_layers};
 
 use crate::image::{Digest, Reference};

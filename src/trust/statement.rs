@@ -13,11 +13,11 @@ pub(super) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// The predicate type of cosign's plain signatures in bundles: that it is signed, and nothing more.
 const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// `_type` of version 1, and of version 0.1 that some tools still write.
-const TYPES: [&str; 2] = [
-    "https://in-toto.io/Statement/v1",
-    "https://in-toto.io/Statement/v0.1",
-];
+/// `_type` of version 1.
+pub(super) const V1: &str = "https://in-toto.io/Statement/v1";
+
+/// That, and the one of version 0.1 that some tools still write.
+const TYPES: [&str; 2] = [V1, "https://in-toto.io/Statement/v0.1"];
 
 /// The most subjects: a release of many platforms has a few dozen.
 const MAX_SUBJECTS: usize = 1024;

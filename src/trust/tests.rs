@@ -13,6 +13,7 @@ mod signing;
 mod keyless;
 mod keys;
 mod matrix;
+mod receipts;
 
 /// What is signed.
 const MANIFEST: &[u8] = br#"{"schemaVersion":2,"layers":[]}"#;
