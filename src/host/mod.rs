@@ -16,6 +16,7 @@ mod outside;
 mod policy_files;
 mod project;
 pub mod prompt;
+pub mod receipt_key;
 mod registries;
 pub mod tool;
 

@@ -73,9 +73,14 @@ pub fn outside(
         .collect();
     homes.dedup();
     let own = [Some(store.to_owned()), policy_folder(), system_folder()];
+    // Policy and key of a home stay what they are where XDG_CONFIG_HOME is elsewhere this time.
+    let usual = homes
+        .iter()
+        .map(|home| Path::new(home).join(".config/lazaret"));
     let own = own
         .into_iter()
         .flatten()
+        .chain(usual)
         .map(|path| path.to_string_lossy().into_owned())
         .map(|path| real(&path).unwrap_or(path))
         .collect();
