@@ -4,45 +4,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use support::reports::{chmod, home, valid};
 use support::{Entry, Home, Image, Ran, list, need};
-
-/// A home whose policy lets what is below its working folder be written, and that the ids inside can
-/// reach.
-fn home() -> Home {
-    let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    let policy = "version = 1\nextends = \"strict\"\n[[allow]]\nmounts = [\"./**:rw\"]\nlimits = { cpu = \"1s\" }\nreason = \"a test\"\n";
-    std::fs::write(config.join("policy.toml"), policy).unwrap();
-    for folder in [home.root().to_owned(), home.path("")] {
-        chmod(&folder, 0o755);
-    }
-    home
-}
-
-fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-}
-
-/// A report as it was read, of the form that is published.
-#[track_caller]
-fn valid(text: &str) -> Value {
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
-    let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
-    let report: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let validator = jsonschema::draft202012::options()
-        .should_validate_formats(true)
-        .build(&schema)
-        .unwrap();
-    let wrong: Vec<String> = validator
-        .iter_errors(&report)
-        .map(|e| format!("{}: {e}", e.instance_path()))
-        .collect();
-    assert!(wrong.is_empty(), "{wrong:#?}\n{text}");
-    report
-}
 
 /// Runs `run --report r.json` with these words; the report is removed again.
 #[track_caller]

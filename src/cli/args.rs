@@ -7,6 +7,7 @@
 mod account;
 mod images;
 mod policy;
+mod receipt;
 mod run;
 
 pub use account::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
@@ -15,6 +16,7 @@ pub use policy::{
     PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
     PolicyTrustArgs,
 };
+pub use receipt::{ReceiptArgs, ReceiptVerb, ReceiptVerifyArgs};
 pub use run::{ImageAndCommand, ProgramAndArgs, ResourceArgs, RunArgs, ToolArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -75,6 +77,8 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// Show, check, explain and try policies
     Policy(PolicyArgs),
+    /// Check receipts of runs, and show the key that signs yours
+    Receipt(ReceiptArgs),
     /// Tell what holds each promise on this machine, and what would mend it
     Doctor(DoctorArgs),
     /// Show the version

@@ -26,7 +26,8 @@ use crate::engine::{self, Prune};
 use crate::error::{Error, Result};
 use crate::report::{self, Format};
 use args::{
-    Cli, ContainerVerb, FormatArg, ImageVerb, KindArg, PolicyVerb, RunArgs, SystemVerb, Verb,
+    Cli, ContainerVerb, FormatArg, ImageVerb, KindArg, PolicyVerb, ReceiptVerb, RunArgs,
+    SystemVerb, Verb,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -82,6 +83,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Rm(args) => rm(args),
         Verb::Inspect(args) => inspect(args),
         Verb::Policy(args) => policy_verb(args.verb),
+        Verb::Receipt(args) => receipt_verb(args.verb),
         Verb::Doctor(args) => doctor(args),
         Verb::Version(args) => version(args),
         Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),
@@ -251,6 +253,18 @@ fn policy_verb(verb: PolicyVerb) -> u8 {
             let request = policy::trust(args);
             finish("policy trust", TEXT, engine::policy::trust(&request))
         }
+    }
+}
+
+fn receipt_verb(verb: ReceiptVerb) -> u8 {
+    match verb {
+        ReceiptVerb::Verify(args) => {
+            let format = args.format.map_or(Format::Text, Format::from);
+            let action = format!("receipt verify {}", args.file.display());
+            let done = objects::receipt(args).and_then(|r| engine::receipt::verify(&r));
+            finish(&action, format, done)
+        }
+        ReceiptVerb::Key(_) => finish("receipt key", TEXT, engine::receipt::key()),
     }
 }
 

@@ -1,10 +1,12 @@
-//! `load`, `inspect`, `rmi`, `rm`, `verify`, `doctor`, `version`: argv -> requests.
+//! `load`, `inspect`, `rmi`, `rm`, `verify`, `receipt`, `doctor`, `version`: argv -> requests.
 
+use super::args::ReceiptVerifyArgs;
 use super::args::{DoctorArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, VerifyArgs};
 use crate::engine::{DoctorRequest, RmRequest, RmiRequest, VerifyRequest};
 use crate::engine::{InspectKind, InspectRequest, LoadRequest, LoadSource, VersionRequest};
+use crate::engine::{ReceiptVerifyRequest, WantedImage};
 use crate::error::{Error, Kind, Result};
-use crate::image::{ImageName, Reference};
+use crate::image::{Digest, ImageName, Reference};
 use crate::report::{Format, Template};
 use std::path::Path;
 
@@ -95,6 +97,23 @@ pub fn verify(args: VerifyArgs) -> VerifyRequest {
         images: args.images,
         format: args.format.map_or(Format::Text, Format::from),
     }
+}
+
+/// `receipt verify`.
+///
+/// # Errors
+/// `Malformed`, `Unsupported`: an image's name or digest that is none.
+pub fn receipt(args: ReceiptVerifyArgs) -> Result<ReceiptVerifyRequest> {
+    let image = |text: &String| match text.starts_with("sha256:") {
+        true => Digest::parse(text).map(WantedImage::Digest),
+        false => ImageName::parse(text).map(|name| WantedImage::Name(Box::new(name))),
+    };
+    Ok(ReceiptVerifyRequest {
+        file: args.file,
+        keys: args.key,
+        image: args.image.as_ref().map(image).transpose()?,
+        format: args.format.map_or(Format::Text, Format::from),
+    })
 }
 
 /// `doctor`.

@@ -98,6 +98,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
         dry_run: args.dry_run,
         timings: args.timings,
         report: args.report,
+        receipt: args.receipt,
         format: args.format.unwrap_or(FormatArg::Text).into(),
     })
 }

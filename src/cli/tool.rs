@@ -37,6 +37,7 @@ pub fn request(args: ToolArgs) -> Result<ToolRequest> {
         dry_run: args.dry_run,
         timings: args.timings,
         report: args.report,
+        receipt: args.receipt,
         format: args.format.unwrap_or(FormatArg::Text).into(),
     })
 }

@@ -154,12 +154,12 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
         "completion",
     ];
     match first {
-        "image" | "container" | "system" | "policy" => {
+        "image" | "container" | "system" | "policy" | "receipt" => {
             let second = words.next().filter(|w| {
                 [
                     "ls", "list", "ps", "load", "pull", "push", "tag", "rm", "remove", "inspect",
                     "run", "df", "prune", "show", "check", "explain", "test", "diff", "init",
-                    "trust",
+                    "trust", "verify", "key",
                 ]
                 .contains(w)
             });

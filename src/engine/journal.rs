@@ -1,15 +1,17 @@
-//! What is kept of a run while it goes: how long its stages take, and, only where `--report` asks
-//! for it, what becomes known.
+//! What is kept of a run while it goes: how long its stages take, and, only where `--report` or
+//! `--receipt` asks for it, what becomes known.
 
 use crate::container::meter::{Holder, Meter, What};
 use crate::container::supervise::{Ended, Exit};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::host::receipt_key;
 use crate::plan::Plan;
 use crate::policy::{Grants, HostFacts, Policy};
 use crate::report::{
     self, Container, Destination, Image, Known, Layer, PolicyInForce, Report, Took,
 };
 use crate::store::source::SourceImage;
+use crate::trust::seal_receipt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -180,54 +182,121 @@ impl Kept {
         }
     }
 
-    fn text(
+    /// The report and, where it is wanted, the receipt of it.
+    fn texts(
         mut self,
         verb: &'static str,
         stages: &[(&'static str, Duration)],
         done: std::result::Result<u8, &Error>,
-    ) -> Result<String> {
+        receipt: bool,
+    ) -> (Result<String>, Option<Result<String>>) {
         self.digest_policy();
         let took = Took {
             started: self.started,
             wall: self.since.elapsed(),
             stages,
         };
-        Report::of(verb, &self.known, took, done).text()
+        let report = Report::of(verb, &self.known, took, done);
+        let text = report.text();
+        let receipt = receipt.then(|| match &text {
+            Ok(text) => {
+                let key = receipt_key::signing()?;
+                seal_receipt(text, report.subject(), &key)
+            }
+            Err(error) => Err(error.clone()),
+        });
+        (text, receipt)
     }
 }
 
-/// Does `go` and reports on it where `to` says, whether it succeeds or not. Nothing is begun where
-/// the report could not be written.
+/// Where a run is reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// `--report`.
+    pub(super) report: Option<&'a Path>,
+    /// `--receipt`.
+    pub(super) receipt: Option<&'a Path>,
+}
+
+/// The places of what is wanted, found writable, and a key.
+struct Places {
+    report: Option<Destination>,
+    receipt: Option<Destination>,
+}
+
+impl Places {
+    fn open(wanted: Wanted<'_>) -> Result<Self> {
+        let open = |flag, path: Option<&Path>| {
+            let opened = path.map(|path| Destination::open(flag, path));
+            opened.transpose()
+        };
+        let (report, receipt) = (
+            open("--report", wanted.report)?,
+            open("--receipt", wanted.receipt)?,
+        );
+        if let (Some(report), Some(receipt)) = (&report, &receipt)
+            && report.is_same(receipt)?
+        {
+            let cause = "--report and --receipt name one place";
+            return Err(Error::new(Kind::Usage, cause).hint("give each a file of its own"));
+        }
+        if receipt.is_some() {
+            let own = receipt_key::ready()?;
+            if own.made {
+                report::note(&format!(
+                    "a key for receipts was made, {}; its public half is {}",
+                    own.key.fingerprint,
+                    own.file.display()
+                ));
+            }
+        }
+        Ok(Self { report, receipt })
+    }
+}
+
+/// Does `go` and reports on it where `wanted` says, whether it succeeds or not. Nothing is begun
+/// where that could not be written, or a receipt not be signed.
 ///
 /// # Errors
-/// Those of `go`; `Usage`, `Io`: the report.
+/// Those of `go`; `Usage`, `Io`: report and receipt; as [`receipt_key::ready`].
 pub(super) fn reported(
     verb: &'static str,
-    to: Option<&Path>,
+    wanted: Wanted<'_>,
     go: impl FnOnce(&mut Journal) -> Result<u8>,
 ) -> Result<u8> {
-    let Some(to) = to else {
+    if wanted.report.is_none() && wanted.receipt.is_none() {
         return go(&mut Journal::start());
-    };
+    }
     let mut journal = Journal::reported();
-    let to = Destination::open(to)?;
+    let Places { report, receipt } = Places::open(wanted)?;
     let done = go(&mut journal);
     let Journal { stages, kept, .. } = journal;
     let Some(kept) = kept else {
         return done;
     };
-    let text = kept.text(verb, &stages, done.as_ref().copied());
-    match (text.and_then(|text| to.write(&text)), done) {
-        (Ok(()), done) => done,
-        (Err(error), Ok(code)) => {
+    let (text, sealed) = kept.texts(verb, &stages, done.as_ref().copied(), receipt.is_some());
+    let written = [
+        ("report", report.map(|to| to.write(&text?))),
+        (
+            "receipt",
+            receipt.zip(sealed).map(|(to, text)| to.write(&text?)),
+        ),
+    ];
+    let mut failed = None;
+    for (what, written) in written {
+        match written {
+            // Why the command did not run is what the caller waits for.
+            Some(Err(error)) if done.is_err() || failed.is_some() => report::stderr(&format!(
+                "lazaret: the {what} could not be written: {error}\n"
+            )),
+            Some(Err(error)) => failed = Some(error),
+            Some(Ok(())) | None => {}
+        }
+    }
+    match (failed, done) {
+        (Some(error), Ok(code)) => {
             Err(error.hint(format!("the command was run and its exit code was {code}")))
         }
-        // Why the command did not run is what the caller waits for.
-        (Err(error), Err(first)) => {
-            report::stderr(&format!(
-                "lazaret: the report could not be written: {error}\n"
-            ));
-            Err(first)
-        }
+        (_, done) => done,
     }
 }

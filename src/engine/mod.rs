@@ -19,6 +19,7 @@ pub mod prune;
 pub mod ps;
 pub mod pull;
 pub mod push;
+pub mod receipt;
 pub mod remote;
 mod request;
 pub mod rm;
@@ -35,9 +36,9 @@ pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
     InspectRequest, LoadRequest, LoadSource, LoginRequest, LogoutRequest, PolicyCheckRequest,
     PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest,
-    Prune, PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest, RemoteRequest,
-    RmRequest, RmiRequest, RunRequest, SearchRequest, TagRequest, ToolRequest, VerifyRequest,
-    VersionRequest,
+    Prune, PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest,
+    ReceiptVerifyRequest, RemoteRequest, RmRequest, RmiRequest, RunRequest, SearchRequest,
+    TagRequest, ToolRequest, VerifyRequest, VersionRequest, WantedImage,
 };
 
 use crate::container::record::Containers;

@@ -32,6 +32,8 @@ pub struct RunRequest {
     pub timings: bool,
     /// `--report`: where the run is reported; `-` is standard output.
     pub report: Option<PathBuf>,
+    /// `--receipt`: where the same goes, signed; `-` is standard output.
+    pub receipt: Option<PathBuf>,
     /// How the plan, the timings and errors are printed.
     pub format: Format,
 }
@@ -73,6 +75,8 @@ pub struct ToolRequest {
     pub timings: bool,
     /// `--report`: where the run is reported; `-` is standard output.
     pub report: Option<PathBuf>,
+    /// `--receipt`: where the same goes, signed; `-` is standard output.
+    pub receipt: Option<PathBuf>,
     /// How the plan, the timings and errors are printed.
     pub format: Format,
 }
@@ -426,6 +430,28 @@ pub struct SearchRequest {
     pub layout: Layout,
     /// `--insecure-registry`, as for `pull`.
     pub insecure: Vec<String>,
+}
+
+/// `receipt verify`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReceiptVerifyRequest {
+    /// The receipt; `-` is standard input.
+    pub file: PathBuf,
+    /// `--key`: whose receipts are accepted; empty: one's own.
+    pub keys: Vec<PathBuf>,
+    /// `--image`: what it must be about.
+    pub image: Option<WantedImage>,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// `receipt verify --image`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WantedImage {
+    /// The digest of its manifest.
+    Digest(Digest),
+    /// The name that it was asked for by, or that policy calls it by.
+    Name(Box<ImageName>),
 }
 
 /// `image inspect --remote`.

@@ -1,7 +1,7 @@
 //! `lazaret run`: the way through, stage by stage (DESIGN.md).
 
 use super::cidfile::CidFile;
-use super::journal::{Journal, reported};
+use super::journal::{Journal, Wanted, reported};
 use super::{RunRequest, limits, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
@@ -133,8 +133,11 @@ pub(super) fn decision(
 /// that could not be executed; nothing is left of the run then.
 pub fn run(request: &RunRequest) -> Result<u8> {
     // What is not done is not reported.
-    let to = request.report.as_deref().filter(|_| !request.dry_run);
-    reported("run", to, |journal| go(request, journal))
+    let wanted = Wanted {
+        report: request.report.as_deref().filter(|_| !request.dry_run),
+        receipt: request.receipt.as_deref().filter(|_| !request.dry_run),
+    };
+    reported("run", wanted, |journal| go(request, journal))
 }
 
 fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {

@@ -1,7 +1,7 @@
 //! `lazaret tool`: a program of this machine in a cell without an image. The stages are those of
 //! `run`, less the store.
 
-use super::journal::{Journal, reported};
+use super::journal::{Journal, Wanted, reported};
 use super::run::{launch, refused};
 use super::{ToolRequest, limits, place};
 use crate::error::{Error, Kind, Result};
@@ -23,8 +23,11 @@ use std::rc::Rc;
 /// A refusal by policy, a program that is not there, may not be executed or is not the one that
 /// `--sha256` names, what this machine lacks; nothing is left of the run then.
 pub fn tool(request: &ToolRequest) -> Result<u8> {
-    let to = request.report.as_deref().filter(|_| !request.dry_run);
-    reported("tool", to, |journal| go(request, journal))
+    let wanted = Wanted {
+        report: request.report.as_deref().filter(|_| !request.dry_run),
+        receipt: request.receipt.as_deref().filter(|_| !request.dry_run),
+    };
+    reported("tool", wanted, |journal| go(request, journal))
 }
 
 fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {

@@ -1,4 +1,4 @@
-//! Where a report goes: standard output, or a file that is there whole or not at all.
+//! Where a report or receipt goes: standard output, or a file that is there whole or not at all.
 //!
 //! The folder is opened and found writable before anything runs, and held. The text is written to a
 //! file without a name (O_TMPFILE, open(2)), which is given its name at the end: nothing is there
@@ -27,6 +27,8 @@ enum Place {
 
 #[derive(Debug)]
 struct Target {
+    /// The flag that asks for it.
+    flag: &'static str,
     /// As it was asked for.
     path: PathBuf,
     folder: OwnedFd,
@@ -39,19 +41,38 @@ const OWN: Mode = Mode::RUSR.union(Mode::WUSR);
 
 impl Destination {
     /// Opens the folder of `path` and makes sure that a file can be made there; `-` is standard
-    /// output. The file itself, mode 0600, is not there until [`Self::write`].
+    /// output. The file itself, mode 0600, is not there until [`Self::write`]. `flag` is what asked
+    /// for it: `--report`.
     ///
     /// # Errors
     /// `Usage`: the path ends in no name, or names a link, a folder or a device; `Io`: the folder
     /// cannot be opened or written.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(flag: &'static str, path: &Path) -> Result<Self> {
         Ok(Self(match path.as_os_str() == "-" {
             true => Place::Stdout,
-            false => Place::File(Target::open(path, true)?),
+            false => Place::File(Target::open(flag, path, true)?),
         }))
     }
 
-    /// Writes the whole report.
+    /// Whether both are one place: the later would take the other's.
+    ///
+    /// # Errors
+    /// `Io`: a call failed.
+    pub fn is_same(&self, other: &Self) -> Result<bool> {
+        let (a, b) = match (&self.0, &other.0) {
+            (Place::File(a), Place::File(b)) => (a, b),
+            (Place::Stdout, Place::Stdout) => return Ok(true),
+            _ => return Ok(false),
+        };
+        let place = |target: &Target| {
+            let stat = rustix::fs::fstat(&target.folder)
+                .or_call(|| format!("{}: stat the folder of {:?}", target.flag, target.path))?;
+            Ok((stat.st_dev, stat.st_ino))
+        };
+        Ok(a.name == b.name && place(a)? == place(b)?)
+    }
+
+    /// Writes the whole text.
     ///
     /// # Errors
     /// `Io`: a call failed; whatever was there before is there still.
@@ -65,15 +86,14 @@ impl Destination {
 
 impl Target {
     /// `nameless`: try a file without a name.
-    fn open(path: &Path, nameless: bool) -> Result<Self> {
+    fn open(flag: &'static str, path: &Path, nameless: bool) -> Result<Self> {
         let bytes = path.as_os_str().as_encoded_bytes();
         let name = match path.file_name() {
             Some(name) if !bytes.ends_with(b"/") && !bytes.ends_with(b"/.") => name.to_owned(),
             _ => {
-                let cause = format!("--report {path:?} names no file");
-                return Err(
-                    Error::new(Kind::Usage, cause).hint("--report FILE, or - for standard output")
-                );
+                let cause = format!("{flag} {path:?} names no file");
+                return Err(Error::new(Kind::Usage, cause)
+                    .hint(format!("{flag} FILE, or - for standard output")));
             }
         };
         let parent = match path.parent() {
@@ -82,13 +102,14 @@ impl Target {
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(parent, flags, Mode::empty())
-            .or_call(|| format!("--report: open {parent:?}"))?;
+            .or_call(|| format!("{flag}: open {parent:?}"))?;
         match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => may_be_replaced(path, &stat)?,
+            Ok(stat) => may_be_replaced(flag, path, &stat)?,
             Err(Errno::NOENT) => {}
-            Err(e) => return Err(e).or_call(|| format!("--report: stat {path:?}")),
+            Err(e) => return Err(e).or_call(|| format!("{flag}: stat {path:?}")),
         }
         let mut target = Self {
+            flag,
             path: path.to_owned(),
             folder,
             name,
@@ -112,7 +133,9 @@ impl Target {
         match rustix::fs::openat(&self.folder, ".", flags, OWN) {
             Ok(fd) => Ok(Some(fd.into())),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => Ok(None),
-            Err(e) => Err(e).or_call(|| format!("--report: make a file beside {:?}", self.path)),
+            Err(e) => {
+                Err(e).or_call(|| format!("{}: make a file beside {:?}", self.flag, self.path))
+            }
         }
     }
 
@@ -121,17 +144,21 @@ impl Target {
         let name = passing_name()?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.folder, &name, flags, OWN)
-            .or_call(|| format!("--report: make a file beside {:?}", self.path))?;
+            .or_call(|| format!("{}: make a file beside {:?}", self.flag, self.path))?;
         Ok((name, fd.into()))
     }
 
     fn remove(&self, name: &OsString) -> Result<()> {
         rustix::fs::unlinkat(&self.folder, name, AtFlags::empty())
-            .or_call(|| format!("--report: remove {name:?} beside {:?}", self.path))
+            .or_call(|| format!("{}: remove {name:?} beside {:?}", self.flag, self.path))
     }
 
     fn write(mut self, text: &str) -> Result<()> {
-        let call = format!("write the report {:?}", self.path);
+        let call = format!(
+            "write the {} {:?}",
+            self.flag.trim_start_matches('-'),
+            self.path
+        );
         let passing = match self.file.take() {
             Some(mut file) => {
                 file.write_all(text.as_bytes()).or_call(|| call.as_str())?;
@@ -173,16 +200,16 @@ impl Target {
     }
 }
 
-/// An older report is replaced. A link might be somebody else's, and what is no file is not
+/// An older one is replaced. A link might be somebody else's, and what is no file is not
 /// replaced by one: think of /dev/stdout, and of root.
-fn may_be_replaced(path: &Path, stat: &Stat) -> Result<()> {
+fn may_be_replaced(flag: &str, path: &Path, stat: &Stat) -> Result<()> {
     let what = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => return Ok(()),
         FileType::Symlink => "a link",
         FileType::Directory => "a folder",
         _ => "no regular file",
     };
-    let cause = format!("--report {path:?} is {what}");
+    let cause = format!("{flag} {path:?} is {what}");
     Err(Error::new(Kind::Usage, cause).hint(match what {
         "a link" => "name the file itself, or - for standard output",
         _ => "name a file that is a regular one or is not there yet, or - for standard output",
@@ -231,13 +258,13 @@ mod tests {
     fn it_is_there_whole_or_not_at_all() {
         both("whole", |folder, nameless| {
             let path = folder.join("r.json");
-            let target = Target::open(&path, nameless).unwrap();
+            let target = Target::open("--report", &path, nameless).unwrap();
             assert_eq!(target.file.is_some(), nameless, "a file without a name");
             assert!(names(folder).is_empty(), "nothing is to be seen before");
             drop(target);
             assert!(names(folder).is_empty(), "and nothing stays");
             for text in ["one", "another"] {
-                let target = Target::open(&path, nameless).unwrap();
+                let target = Target::open("--report", &path, nameless).unwrap();
                 target.write(text).unwrap();
                 assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
                 assert_eq!(names(folder), ["r.json"]);
@@ -253,12 +280,12 @@ mod tests {
             let (path, victim) = (folder.join("r.json"), folder.join("victim"));
             std::fs::write(&victim, "mine").unwrap();
             symlink(&victim, &path).unwrap();
-            let error = Target::open(&path, nameless).unwrap_err();
+            let error = Target::open("--report", &path, nameless).unwrap_err();
             assert_eq!(error.kind, Kind::Usage);
             assert!(error.cause.ends_with("is a link"), "{error}");
             std::fs::remove_file(&path).unwrap();
             // Planted while the command runs.
-            let target = Target::open(&path, nameless).unwrap();
+            let target = Target::open("--report", &path, nameless).unwrap();
             symlink(&victim, &path).unwrap();
             target.write("report").unwrap();
             assert!(path.symlink_metadata().unwrap().is_file());
@@ -272,7 +299,7 @@ mod tests {
         both("folder", |folder, nameless| {
             let (old, new) = (folder.join("old"), folder.join("new"));
             std::fs::create_dir(&old).unwrap();
-            let target = Target::open(&old.join("r.json"), nameless).unwrap();
+            let target = Target::open("--report", &old.join("r.json"), nameless).unwrap();
             std::fs::rename(&old, &new).unwrap();
             symlink("/", &old).unwrap();
             target.write("report").unwrap();
@@ -281,9 +308,26 @@ mod tests {
     }
 
     #[test]
+    fn one_place_is_known_by_whatever_path() {
+        both("same", |folder, _| {
+            std::fs::create_dir(folder.join("a")).unwrap();
+            symlink("a", folder.join("b")).unwrap();
+            let open = |path: &str| Destination::open("--receipt", &folder.join(path)).unwrap();
+            let stdout = || Destination::open("--report", Path::new("-")).unwrap();
+            assert!(open("a/r").is_same(&open("a/r")).unwrap());
+            assert!(open("a/r").is_same(&open("b/../a/./r")).unwrap());
+            assert!(open("a/r").is_same(&open("b/r")).unwrap());
+            assert!(!open("a/r").is_same(&open("a/s")).unwrap());
+            assert!(!open("a/r").is_same(&open("r")).unwrap());
+            assert!(!open("r").is_same(&stdout()).unwrap());
+            assert!(stdout().is_same(&stdout()).unwrap());
+        });
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_before() {
         both("refused", |folder, nameless| {
-            let kind = |path: &Path| Target::open(path, nameless).unwrap_err().kind;
+            let kind = |path: &Path| Target::open("--report", path, nameless).unwrap_err().kind;
             assert_eq!(kind(folder), Kind::Usage);
             assert_eq!(kind(Path::new("/dev/null")), Kind::Usage);
             assert_eq!(kind(Path::new("..")), Kind::Usage);
@@ -298,7 +342,7 @@ mod tests {
     fn a_folder_in_its_place_leaves_nothing() {
         both("in-place", |folder, nameless| {
             let path = folder.join("r.json");
-            let target = Target::open(&path, nameless).unwrap();
+            let target = Target::open("--report", &path, nameless).unwrap();
             std::fs::create_dir(&path).unwrap();
             let error = target.write("report").unwrap_err();
             assert!(error.cause.starts_with("write the report"), "{error}");

@@ -269,6 +269,16 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The image, or the program whose file was held to be what was named: name and digest; `None`:
+    /// neither was known by the end.
+    pub fn subject(&self) -> Option<(&str, Digest)> {
+        match (self.image, &self.program) {
+            (Some(image), _) => Some((&image.canonical, image.manifest)),
+            (None, Some(program)) => Some((program.path, program.sha256?)),
+            (None, None) => None,
+        }
+    }
+
     /// The document, ending in a line feed.
     ///
     /// # Errors

@@ -35,13 +35,14 @@ mod pty;
 mod real;
 mod refused;
 mod registry;
+pub mod reports;
 mod shelf;
 mod tar;
 
 pub use home::{Home, Ran, Run, Running, list, remove, walk};
 pub use image::{Blob, Image, Layer, Layout, sha256};
 pub(crate) use needs::need;
-pub use needs::{check, find, have, skip_file, tell};
+pub use needs::{check, find, have, python, skip_file, tell};
 pub use programs::{program, toolbox};
 pub use proxy::Proxy;
 pub use pty::Pty;

@@ -122,6 +122,16 @@ pub fn check(name: &str) -> Result<(), String> {
             std::env::var_os("LAZARET_TEST_SERVICES").is_some_and(|v| !v.is_empty()),
             "LAZARET_TEST_SERVICES names no layout with redis and postgres (.ci/run makes one)",
         ),
+        "securesystemslib" => {
+            let asked = Command::new(python())
+                .args(["-c", "import securesystemslib"])
+                .output();
+            yes(
+                asked.is_ok_and(|out| out.status.success()),
+                "python3 does not know it: pip install securesystemslib cryptography, and name \
+                 that python in LAZARET_TEST_PYTHON",
+            )
+        }
         "umoci" | "skopeo" | "buildah" | "debootstrap" | "bwrap" | "busybox" | "unshare"
         | "python3" | "bash" | "strace" | "perl" | "git" | "gcc" | "docker-registry"
         | "htpasswd" | "openssl" | "zsh" | "fish" | "man" | "mandoc" => {
@@ -129,6 +139,12 @@ pub fn check(name: &str) -> Result<(), String> {
         }
         _ => panic!("support::need! does not know {name:?}"),
     }
+}
+
+/// The python that knows what is from PyPI.
+pub fn python() -> PathBuf {
+    let named = std::env::var_os("LAZARET_TEST_PYTHON").filter(|path| !path.is_empty());
+    named.map_or_else(|| "/usr/bin/python3".into(), PathBuf::from)
 }
 
 /// A tool, searched for where Debian puts it, whatever PATH says.

@@ -125,6 +125,9 @@ pub struct RunArgs {
     /// Write a report of the run, as JSON; - is standard output
     #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
     pub report: Option<PathBuf>,
+    /// Write the same, signed by your key; - is standard output
+    #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
+    pub receipt: Option<PathBuf>,
     /// How plan, timings and errors are printed
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     pub format: Option<FormatArg>,
@@ -225,6 +228,9 @@ pub struct ToolArgs {
     /// Write a report of the run, as JSON; - is standard output
     #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
     pub report: Option<PathBuf>,
+    /// Write the same, signed by your key; - is standard output
+    #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
+    pub receipt: Option<PathBuf>,
     /// How plan, timings and errors are printed
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     pub format: Option<FormatArg>,
