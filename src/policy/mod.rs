@@ -19,6 +19,7 @@ mod grants;
 mod levels;
 mod limit;
 mod lint;
+mod lock;
 mod mounts;
 mod parse;
 pub mod pattern;
@@ -50,6 +51,7 @@ pub use digest::LevelName;
 pub use explain::{Answered, Ear, Heard, Said, TRUST};
 pub use levels::problems;
 pub use lint::Idle;
+pub use lock::{Drift, Lock, Locked, LockedSigner, MAX_LOCK};
 pub use parse::{MAX_FILE, PolicyFile, Problem};
 pub use pattern::matches;
 
