@@ -12,6 +12,7 @@ mod doctor;
 mod files;
 mod ids;
 mod interrupts;
+mod lock_file;
 mod outside;
 mod policy_files;
 mod project;
@@ -28,9 +29,10 @@ pub use doctor::{
 };
 pub use ids::pick_range;
 pub use interrupts::Interrupts;
+pub use lock_file::LockFile;
 pub use outside::outside;
 pub use policy_files::{InForce, Places, Text, policy, policy_from, policy_with, today};
-pub use project::{ProjectFile, TrustRecord, write_new};
+pub use project::{ProjectFile, TrustRecord, named, write_new};
 pub use registries::{Mirror, Registry, registries};
 
 use crate::error::{Error, Kind, Result};

@@ -10,13 +10,15 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::{Digest, quote};
 use rustix::fs::{Mode, OFlags};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What the file is called.
 const NAME: &str = "lazaret.toml";
 /// Where trusted ones are written down, beside the user's policy.
 const RECORD: &str = "trusted";
+/// The mode of what is the caller's alone.
+const PRIVATE: u32 = 0o600;
 
 /// A project's policy file.
 #[derive(Debug)]
@@ -96,9 +98,19 @@ pub(super) fn trusted(from: &Path, user: Option<&Path>) -> Result<(Option<Text>,
     Ok((None, notes))
 }
 
-/// A path behind a command that is pasted into a shell: whoever named its folders words no command,
-/// and it is left out where it would have to be quoted.
-fn named(path: &Path) -> String {
+/// The folder of the nearest project at or above `from`. A file of somebody else, who may write into
+/// a folder above (/tmp), makes none.
+pub(super) fn folder(from: &Path) -> Option<&Path> {
+    let me = rustix::process::geteuid().as_raw();
+    from.ancestors().find(|folder| {
+        let stat = rustix::fs::lstat(folder.join(NAME));
+        stat.is_ok_and(|stat| stat.st_uid == 0 || stat.st_uid == me)
+    })
+}
+
+/// A path behind a command that is pasted into a shell, and a space before it: whoever named its
+/// folders words no command, and it is left out where it would have to be quoted.
+pub fn named(path: &Path) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/+@:".contains(&b);
     let text = path.to_str().filter(|text| text.bytes().all(plain));
     text.map_or(String::new(), |text| format!(" {text}"))
@@ -194,7 +206,7 @@ impl TrustRecord {
             .iter()
             .map(|(path, digest)| format!("{digest} {}\n", path.display()))
             .collect();
-        write_beside(file, lines.as_bytes())
+        write_beside(file, lines.as_bytes(), PRIVATE)
     }
 }
 
@@ -207,12 +219,15 @@ pub fn write_new(file: &Path, bytes: &[u8], replace: bool) -> Result<bool> {
     if !replace && rustix::fs::lstat(file).is_ok() {
         return Ok(false);
     }
-    write_beside(file, bytes)?;
+    write_beside(file, bytes, PRIVATE)?;
     Ok(true)
 }
 
 /// Writes a file of the caller's beside its place, and moves it there when it is whole.
-fn write_beside(file: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// It cannot be written; what was in its place is as it was.
+pub(super) fn write_beside(file: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -222,9 +237,14 @@ fn write_beside(file: &Path, bytes: &[u8]) -> Result<()> {
     let written = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(PRIVATE)
         .open(&new)
-        .and_then(|mut out| out.write_all(bytes).and_then(|()| out.sync_all()))
+        .and_then(|mut out| {
+            // Whatever the umask is.
+            out.set_permissions(std::fs::Permissions::from_mode(mode))?;
+            out.write_all(bytes)?;
+            out.sync_all()
+        })
         .and_then(|()| std::fs::rename(&new, file));
     if written.is_err() {
         let _gone_or_never_made = std::fs::remove_file(&new);
