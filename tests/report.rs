@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use support::reports::{chmod, home, valid};
-use support::{Entry, Home, Image, Ran, list, need};
+use support::{Entry, Home, Image, Ran, Registry, list, need, sha256};
 
 /// Runs `run --report r.json` with these words; the report is removed again.
 #[track_caller]
@@ -25,6 +25,59 @@ fn reported(home: &Home, line: &[&str]) -> (Ran, Value) {
 fn grants<'a>(report: &'a Value, what: &str) -> Vec<&'a Value> {
     let all = report["grants"].as_array().unwrap().iter();
     all.filter(|grant| grant["what"] == what).collect()
+}
+
+/// What only looks, and what was refused, say as well what the run was held to.
+#[test]
+fn a_locked_run_says_so() {
+    need!("userns", "overlay", "landlock");
+    let home = home();
+    let registry = Registry::of(&Image::toolbox().build(), |_, _| None);
+    let name = registry.image();
+    home.lazaret(["lock", "-q", &name]).run().ok();
+    let file = std::fs::read(home.path("lazaret.lock")).unwrap();
+    let held = |lock: &Value, entry: bool| {
+        let path = home.path("lazaret.lock");
+        assert_eq!(lock["file"], path.to_str().unwrap());
+        assert_eq!(lock["digest"], sha256(&file));
+        assert_eq!(lock["entry"].is_object(), entry, "{lock}");
+    };
+    let (ran, report) = reported(&home, &["run", "--rm", "--locked", &name, "true"]);
+    ran.ok();
+    held(&report["lock"], true);
+    assert_eq!(report["image"]["asked"], name);
+    assert_eq!(report["lock"]["entry"]["reference"], name);
+    assert_eq!(
+        report["lock"]["entry"]["manifest"],
+        report["image"]["manifest"]
+    );
+    assert_eq!(report["lock"]["entry"]["signers"], json!([]));
+    let (ran, report) = reported(
+        &home,
+        &["run", "--rm", "--locked", "other.example/x", "true"],
+    );
+    ran.exits(125);
+    assert_eq!(report["ended"], "denied");
+    held(&report["lock"], false);
+    let (ran, report) = reported(&home, &["run", "--rm", &name, "true"]);
+    ran.ok();
+    assert_eq!(report["lock"], Value::Null);
+
+    let line = ["--locked", "--format", "json", &name, "true"];
+    let ran = home
+        .lazaret([&["policy", "explain"], &line[..]].concat())
+        .run()
+        .ok();
+    let explained: Value = serde_json::from_str(&ran.out()).unwrap();
+    held(&explained["lock"], true);
+    let ran = home
+        .lazaret(["policy", "explain", "--locked", &name, "true"])
+        .run();
+    ran.ok().says(&format!("locked: {name} (linux/"));
+    let ran = home
+        .lazaret(["run", "--dry-run", "--locked", &name, "true"])
+        .run();
+    ran.ok().complains(&format!("locked: {name} (linux/"));
 }
 
 #[test]

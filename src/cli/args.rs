@@ -11,7 +11,7 @@ mod receipt;
 mod run;
 
 pub use account::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
-pub use images::{ImagesArgs, LoadArgs, PullArgs, RmiArgs, VerifyArgs};
+pub use images::{ImagesArgs, LoadArgs, LockArgs, PullArgs, RmiArgs, VerifyArgs};
 pub use policy::{
     PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
     PolicyTrustArgs,
@@ -59,6 +59,8 @@ pub enum Verb {
     Push(PushArgs),
     /// Give an image another name
     Tag(TagArgs),
+    /// Write down what images' names mean, or check what is written down
+    Lock(LockArgs),
     /// Search docker.io, or the catalogue of a registry
     Search(SearchArgs),
     /// Log in to a registry

@@ -22,11 +22,11 @@ mod tool;
 mod usage;
 mod values;
 
-use crate::engine::{self, Prune};
+use crate::engine::{self, Prune, PullWhen};
 use crate::error::{Error, Result};
 use crate::report::{self, Format};
 use args::{
-    Cli, ContainerVerb, FormatArg, ImageVerb, KindArg, PolicyVerb, ReceiptVerb, RunArgs,
+    Cli, ContainerVerb, FormatArg, ImageVerb, KindArg, PolicyVerb, PullArg, ReceiptVerb, RunArgs,
     SystemVerb, Verb,
 };
 use clap::error::ErrorKind;
@@ -74,6 +74,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Pull(args) => pull(args),
         Verb::Push(args) => push(args),
         Verb::Tag(args) => tag(args),
+        Verb::Lock(args) => lock(args),
         Verb::Search(args) => search(args),
         Verb::Login(args) => login(args),
         Verb::Logout(args) => logout(&args),
@@ -144,6 +145,11 @@ fn push(args: args::PushArgs) -> u8 {
 fn tag(args: args::TagArgs) -> u8 {
     let request = account::tag(args);
     finish("tag", TEXT, request.and_then(|r| engine::tag::tag(&r)))
+}
+
+fn lock(args: args::LockArgs) -> u8 {
+    let request = objects::lock(args);
+    finish("lock", TEXT, request.and_then(|r| engine::lock::lock(&r)))
 }
 
 fn search(args: args::SearchArgs) -> u8 {
@@ -342,6 +348,16 @@ fn wrong(error: &clap::Error, argv: &[OsString]) -> u8 {
             let error = usage::explain(error, argv);
             report::error(&error, usage::format_of(argv));
             error.exit_code()
+        }
+    }
+}
+
+impl From<PullArg> for PullWhen {
+    fn from(when: PullArg) -> Self {
+        match when {
+            PullArg::Missing => Self::Missing,
+            PullArg::Always => Self::Always,
+            PullArg::Never => Self::Never,
         }
     }
 }

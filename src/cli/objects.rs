@@ -1,12 +1,14 @@
-//! `load`, `inspect`, `rmi`, `rm`, `verify`, `receipt`, `doctor`, `version`: argv -> requests.
+//! `load`, `pull`, `lock`, `inspect`, `rmi`, `rm`, `verify`, `receipt`, `doctor`, `version`: argv -> requests.
 
 use super::args::ReceiptVerifyArgs;
 use super::args::{DoctorArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, VerifyArgs};
+use super::values;
 use crate::engine::{DoctorRequest, RmRequest, RmiRequest, VerifyRequest};
 use crate::engine::{InspectKind, InspectRequest, LoadRequest, LoadSource, VersionRequest};
+use crate::engine::{LockPlace, LockRequest, LockWhat, PullWhen};
 use crate::engine::{ReceiptVerifyRequest, WantedImage};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, ImageName, Reference};
+use crate::image::{Digest, ImageName, Platform, Reference};
 use crate::report::{Format, Template};
 use std::path::Path;
 
@@ -151,12 +153,9 @@ pub(super) fn pull(args: super::args::PullArgs) -> Result<crate::engine::PullReq
     match ImageName::parse(&args.name)? {
         ImageName::Registry(reference) => Ok(crate::engine::PullRequest {
             reference,
-            platform: args
-                .platform
-                .as_deref()
-                .map(crate::image::Platform::parse)
-                .transpose()?,
+            platform: args.platform.as_deref().map(Platform::parse).transpose()?,
             accept: args.accept,
+            locked: values::lock_place(args.locked, args.lock_file),
             quiet: args.quiet,
             insecure: args.insecure_registry,
         }),
@@ -166,4 +165,43 @@ pub(super) fn pull(args: super::args::PullArgs) -> Result<crate::engine::PullReq
         )
         .hint("what lies on disk is run, or loaded, as it is")),
     }
+}
+
+/// `lock`.
+///
+/// # Errors
+/// `Usage`: a place on disk, or no name.
+pub(super) fn lock(args: super::args::LockArgs) -> Result<LockRequest> {
+    let name = |text: &String| {
+        match ImageName::parse(text)? {
+        ImageName::Registry(reference) => Ok(reference),
+        other => Err(Error::new(
+            Kind::Usage,
+            format!("{other} is no name of a registry's image"),
+        )
+        .hint("what lies on disk has no name that could mean something else: there is nothing to lock")),
+    }
+    };
+    let images = args.images.iter().map(name).collect::<Result<Vec<_>>>()?;
+    let unasked = match args.update {
+        true => PullWhen::Always,
+        false => PullWhen::Missing,
+    };
+    let platform = args.platform.as_deref().map(Platform::parse);
+    let what = match images.is_empty() {
+        true => LockWhat::Check,
+        false => LockWhat::Write {
+            images,
+            update: args.update,
+            platform: platform.transpose()?,
+            pull: args.pull.map_or(unasked, PullWhen::from),
+            quiet: args.quiet,
+            insecure: args.insecure_registry,
+        },
+    };
+    Ok(LockRequest {
+        what,
+        place: args.lock_file.map_or(LockPlace::Project, LockPlace::At),
+        profile: args.profile,
+    })
 }

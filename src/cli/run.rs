@@ -1,6 +1,6 @@
 //! `run`: argv -> [`RunRequest`].
 
-use super::args::{FormatArg, ImageAndCommand, PullArg, RunArgs, VerifyArg};
+use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
 use super::mounts::{self, Mount};
 use super::{env, limits, security, values};
 use crate::engine::{PullWhen, RunRequest};
@@ -32,7 +32,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
     }
     let inherit = |name: &str| std::env::var(name).ok();
     let image = image_name(&image)?;
-    let pull = pull(args.pull, &image)?;
+    let pull = pull(args.pull.map_or(PullWhen::Missing, PullWhen::from), &image)?;
     Ok(RunRequest {
         request: Request {
             image,
@@ -92,6 +92,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
             .collect::<Result<_>>()?,
         cidfile: args.cidfile,
         profile: args.profile,
+        locked: values::lock_place(args.locked, args.lock_file),
         pull,
         quiet: args.quiet,
         platform: args.platform.as_deref().map(Platform::parse).transpose()?,
@@ -104,12 +105,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
 }
 
 /// When to fetch. What is no registry's cannot be fetched, which `always` would have it.
-fn pull(asked: Option<PullArg>, image: &ImageName) -> Result<PullWhen> {
-    let pull = match asked {
-        None | Some(PullArg::Missing) => PullWhen::Missing,
-        Some(PullArg::Always) => PullWhen::Always,
-        Some(PullArg::Never) => PullWhen::Never,
-    };
+fn pull(pull: PullWhen, image: &ImageName) -> Result<PullWhen> {
     match (pull, image) {
         (PullWhen::Always, ImageName::Registry(_)) | (PullWhen::Missing | PullWhen::Never, _) => {
             Ok(pull)

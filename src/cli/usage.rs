@@ -132,11 +132,12 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 19] = [
+    const SIMPLE: [&str; 20] = [
         "man",
         "pull",
         "push",
         "tag",
+        "lock",
         "search",
         "login",
         "logout",

@@ -1,7 +1,9 @@
 //! Values of flags: durations, sizes, names; mounts are in `mounts`. Pure.
 
+use crate::engine::LockPlace;
 use crate::error::{Error, Kind, Result};
 use crate::policy::Network;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn usage(what: String) -> Error {
@@ -211,6 +213,11 @@ pub fn workdir(text: &str) -> Result<String> {
         Err(usage(format!("--workdir {text:?} is not an absolute path"))
             .hint("it is a path inside, and begins with /"))
     }
+}
+
+/// `--locked` and `--lock-file`.
+pub fn lock_place(locked: bool, file: Option<PathBuf>) -> Option<LockPlace> {
+    locked.then(|| file.map_or(LockPlace::Project, LockPlace::At))
 }
 
 #[cfg(test)]

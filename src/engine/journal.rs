@@ -8,7 +8,7 @@ use crate::host::receipt_key;
 use crate::plan::Plan;
 use crate::policy::{Grants, HostFacts, Policy};
 use crate::report::{
-    self, Container, Destination, Image, Known, Layer, PolicyInForce, Report, Took,
+    self, Container, Destination, Image, Known, Layer, Lock, PolicyInForce, Report, Took,
 };
 use crate::store::source::SourceImage;
 use crate::trust::seal_receipt;
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Journal {
     last: Instant,
     stages: Vec<(&'static str, Duration)>,
+    /// What the run is held to, whoever wants to know.
+    lock: Option<Box<Lock>>,
     kept: Option<Box<Kept>>,
 }
 
@@ -39,6 +41,7 @@ impl Journal {
         Self {
             last: Instant::now(),
             stages: Vec::with_capacity(16),
+            lock: None,
             kept: None,
         }
     }
@@ -56,6 +59,18 @@ impl Journal {
             kept: Some(Box::new(kept)),
             ..journal
         }
+    }
+
+    /// The lock that was asked for, and what it says of the image once that is known.
+    pub(super) fn locked(&mut self, lock: Lock) {
+        if let Some(kept) = &mut self.kept {
+            kept.known.lock = Some(lock.clone());
+        }
+        self.lock = Some(Box::new(lock));
+    }
+
+    pub(super) fn lock(&self) -> Option<&Lock> {
+        self.lock.as_deref()
     }
 
     pub(super) fn stages(&self) -> &[(&'static str, Duration)] {

@@ -9,6 +9,8 @@ pub mod inspect;
 mod journal;
 mod limits;
 pub mod load;
+pub mod lock;
+mod locked;
 pub mod login;
 pub mod names;
 mod obtain;
@@ -34,11 +36,11 @@ pub mod version;
 
 pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
-    InspectRequest, LoadRequest, LoadSource, LoginRequest, LogoutRequest, PolicyCheckRequest,
-    PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest,
-    Prune, PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest,
-    ReceiptVerifyRequest, RemoteRequest, RmRequest, RmiRequest, RunRequest, SearchRequest,
-    TagRequest, ToolRequest, VerifyRequest, VersionRequest, WantedImage,
+    InspectRequest, LoadRequest, LoadSource, LockPlace, LockRequest, LockWhat, LoginRequest,
+    LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest,
+    PolicyTestRequest, PolicyTrustRequest, Prune, PruneFilter, PruneRequest, PsRequest,
+    PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest, RemoteRequest, RmRequest, RmiRequest,
+    RunRequest, SearchRequest, TagRequest, ToolRequest, VerifyRequest, VersionRequest, WantedImage,
 };
 
 use crate::container::record::Containers;

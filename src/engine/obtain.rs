@@ -90,6 +90,7 @@ fn fetched(
         reference: reference.clone(),
         platform: request.platform.clone(),
         accept: false,
+        locked: None,
         quiet: request.quiet,
         insecure: Vec::new(),
     };

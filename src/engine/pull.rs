@@ -4,7 +4,7 @@
 mod lanes;
 mod layers;
 
-use super::{PullRequest, online, place};
+use super::{PullRequest, locked, online, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::{self, Interrupts};
 use crate::image::{
@@ -30,8 +30,10 @@ pub fn pull(request: &PullRequest) -> Result<u8> {
     let host = place::host(Some(&store))?;
     let map = place::map_of(&host);
     let policy = host::policy(None)?.policy;
-    let fetched = fetch(&store, &map, policy, request)?;
-    fetched.tell(request);
+    match &request.locked {
+        Some(lock) => locked::pull(lock, &store, &map, policy, request)?,
+        None => fetch(&store, &map, policy, request)?.tell(request),
+    }
     report::stdout(&format!(
         "{}\n",
         report::clean(&request.reference.to_string())
@@ -42,7 +44,7 @@ pub fn pull(request: &PullRequest) -> Result<u8> {
 /// What came of a fetch.
 pub(super) struct Fetched {
     /// The digest that the registry served for the name.
-    served: Digest,
+    pub(super) served: Digest,
     /// The name means another image than before.
     news: bool,
 }

@@ -14,6 +14,8 @@ pub struct RunRequest {
     pub request: policy::Request,
     /// `--profile`: what the user's level of the policy extends instead.
     pub profile: Option<String>,
+    /// `--locked`: nothing but what this lock says.
+    pub locked: Option<LockPlace>,
     /// `--pull`; [`PullWhen::Always`] only of a registry's image.
     pub pull: PullWhen,
     /// `--quiet`: a fetch prints nothing.
@@ -357,10 +359,54 @@ pub struct PullRequest {
     pub platform: Option<Platform>,
     /// `--accept`: what the tag means now is what it means from here on.
     pub accept: bool,
+    /// `--locked`: what this lock says, and nothing else.
+    pub locked: Option<LockPlace>,
     /// No progress, and the name alone at the end.
     pub quiet: bool,
     /// `--insecure-registry`: registries that may be spoken to without TLS.
     pub insecure: Vec<String>,
+}
+
+/// Where a lock is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockPlace {
+    /// Beside the project's `lazaret.toml`, else in the current folder.
+    Project,
+    /// `--lock-file`.
+    At(PathBuf),
+}
+
+/// `lock`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockRequest {
+    /// What is done.
+    pub what: LockWhat,
+    /// The lock.
+    pub place: LockPlace,
+    /// `--profile`, as for `run`.
+    pub profile: Option<String>,
+}
+
+/// What `lock` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockWhat {
+    /// Hold every entry against the store and the policy.
+    Check,
+    /// Write down what these mean.
+    Write {
+        /// At least one.
+        images: Vec<Reference>,
+        /// `--update`: also what is locked already.
+        update: bool,
+        /// `--platform`; `None`: this machine's, and with `update` those that are locked.
+        platform: Option<crate::image::Platform>,
+        /// `--pull`.
+        pull: PullWhen,
+        /// `--quiet`: a fetch prints nothing.
+        quiet: bool,
+        /// `--insecure-registry`, as for `pull`.
+        insecure: Vec<String>,
+    },
 }
 
 /// `run --pull`.

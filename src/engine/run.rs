@@ -2,7 +2,7 @@
 
 use super::cidfile::CidFile;
 use super::journal::{Journal, Wanted, reported};
-use super::{RunRequest, limits, obtain, place, source};
+use super::{RunRequest, limits, locked, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
@@ -64,7 +64,11 @@ pub(super) fn decision(
         (None, true) => Some("a dry run"),
         (None, false) => None,
     };
-    let image = obtain::image(request, looks, &policy, &store, &own)?;
+    let locked = locked::of(request, &policy, journal)?;
+    let pinned = locked.as_ref().map(|lock| lock.request(request, &store));
+    let pinned = pinned.transpose()?;
+    let by = pinned.as_ref().unwrap_or(request);
+    let image = obtain::image(by, looks, &policy, &store, &own)?;
     let policy = match ear {
         Some(ear) => Rc::new(Policy::clone(&policy).heard_by(ear)),
         None => policy,
@@ -73,7 +77,11 @@ pub(super) fn decision(
         journal.image(&asked.image.to_string(), &image);
     }
     let as_meant;
-    let request = match source::meant(&asked.image, &image)? {
+    let meant = match &locked {
+        Some(lock) => lock.meant(&policy, &store, &image)?,
+        None => source::meant(&asked.image, &image)?,
+    };
+    let request = match meant {
         None => request,
         Some(name) => {
             as_meant = RunRequest {
@@ -95,6 +103,9 @@ pub(super) fn decision(
     let admitted = admit(&policy, &asked.image, manifest, config, seen, evidence, now);
     if let Admit::Deny(reasons) = admitted {
         return Err(refused(reasons));
+    }
+    if let Some(lock) = &locked {
+        lock.signed(evidence)?;
     }
     // Before the layers, which are kept apart for such a run.
     let map = match asked.keep_id {
@@ -154,6 +165,9 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
     if request.dry_run {
         let plan = plan_of(&grants, &rootfs, map, &host, None)?;
         report::plan(&plan, request.format)?;
+        if let Some(lock) = journal.lock() {
+            report::note(&lock.told());
+        }
         return Ok(0);
     }
     check_terminal(request)?;

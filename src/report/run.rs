@@ -6,7 +6,7 @@ use crate::container::meter::Meter;
 use crate::container::supervise;
 use crate::error::{Error, Kind, Result};
 use crate::image::{DiffId, Digest};
-use crate::policy::{Downgrade, Grants, HostFacts, IdMapKind, LevelName, Reason};
+use crate::policy::{Downgrade, Grants, HostFacts, IdMapKind, LevelName, Locked, Reason};
 use crate::sys::Usage;
 use serde::Serialize;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub struct Report<'a> {
     error: Option<Failure<'a>>,
     reasons: &'a [Reason],
     container: Option<&'a Container>,
+    lock: Option<&'a Lock>,
     image: Option<&'a Image>,
     program: Option<Program<'a>>,
     policy: Option<&'a PolicyInForce>,
@@ -86,6 +87,27 @@ pub struct Container {
     pub id: String,
     /// `--name`, or the one that was made up.
     pub name: String,
+}
+
+/// The lock that a run was held to (`--locked`).
+#[derive(Debug, Clone, Serialize)]
+pub struct Lock {
+    /// Where it is.
+    pub file: String,
+    /// sha256 of its bytes.
+    pub digest: Digest,
+    /// What it says of the image; `None`: nothing, and then nothing ran.
+    pub entry: Option<Locked>,
+}
+
+impl Lock {
+    /// What was locked, in a line.
+    pub fn told(&self) -> String {
+        match &self.entry {
+            Some(entry) => format!("locked: {entry} is {} ({})", entry.manifest, self.file),
+            None => format!("locked: {} does not name it", self.file),
+        }
+    }
 }
 
 /// The image that was run, each digest verified.
@@ -166,6 +188,8 @@ struct Host<'a> {
 pub struct Known {
     /// The machine.
     pub host: Option<HostFacts>,
+    /// What the run was held to.
+    pub lock: Option<Lock>,
     /// The image.
     pub image: Option<Image>,
     /// The policy.
@@ -241,6 +265,7 @@ impl<'a> Report<'a> {
             error: error.map(Failure::of),
             reasons: error.map_or(&[], |error| &error.reasons),
             container: known.container.as_ref(),
+            lock: known.lock.as_ref(),
             image: known.image.as_ref(),
             program: tool.map(|tool| Program {
                 path: &tool.value.program,

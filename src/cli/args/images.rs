@@ -1,6 +1,6 @@
 //! The arguments of the verbs about images.
 
-use super::FormatArg;
+use super::{FormatArg, PullArg};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -37,12 +37,58 @@ pub struct PullArgs {
     /// Fetch the image for another platform: linux/arm64, linux/arm/v7
     #[arg(long, value_name = "OS/ARCH[/...]")]
     pub platform: Option<String>,
+    /// Fetch what lazaret.lock says, and nothing else
+    #[arg(long, conflicts_with = "accept")]
+    pub locked: bool,
+    /// The lock, in the place of the project's lazaret.lock
+    #[arg(long, value_name = "FILE", requires = "locked")]
+    pub lock_file: Option<PathBuf>,
     /// Speak to this registry without TLS, if it has none; loopback may always
     #[arg(long, value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,
     /// NAME[:TAG][@DIGEST]
     #[arg(value_name = "NAME")]
     pub name: String,
+}
+
+/// Write down what images' names mean, or check what is written down
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret lock [OPTIONS] [IMAGE...]",
+    after_help = "Without IMAGE, every entry is held against the store and the policy, and nobody is\n\
+        spoken to; the exit code is 1 if something differs. lazaret.lock lies beside the\n\
+        project's lazaret.toml, else in the current folder."
+)]
+pub struct LockArgs {
+    /// Write down anew what is locked already, and what its registry says now
+    #[arg(long, requires = "images")]
+    pub update: bool,
+    /// Lock the image for this platform: linux/arm64, linux/arm/v7
+    #[arg(long, value_name = "OS/ARCH[/...]", requires = "images")]
+    pub platform: Option<String>,
+    /// When to fetch: missing, always or never; with --update, always
+    #[arg(
+        long,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        requires = "images"
+    )]
+    pub pull: Option<PullArg>,
+    /// Use this profile of the policy: strict, compat, or one of your own
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The lock, in the place of the project's lazaret.lock
+    #[arg(long, value_name = "FILE")]
+    pub lock_file: Option<PathBuf>,
+    /// Print nothing of a fetch
+    #[arg(short, long, requires = "images")]
+    pub quiet: bool,
+    /// Speak to this registry without TLS, if it has none; loopback may always
+    #[arg(long, value_name = "HOST[:PORT]", requires = "images")]
+    pub insecure_registry: Vec<String>,
+    /// Registries' names: NAME[:TAG][@DIGEST]
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
 }
 
 /// List images

@@ -95,6 +95,12 @@ pub struct RunArgs {
     /// Kill everything inside after this long (10s, 1m30s)
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
+    /// Run what lazaret.lock says, and nothing else
+    #[arg(long)]
+    pub locked: bool,
+    /// The lock, in the place of the project's lazaret.lock
+    #[arg(long, value_name = "FILE", requires = "locked")]
+    pub lock_file: Option<PathBuf>,
     /// When to fetch the image: missing, always or never
     #[arg(long, value_name = "WHEN", hide_possible_values = true)]
     pub pull: Option<PullArg>,

@@ -16,7 +16,9 @@ use std::fmt::Write as _;
 /// As `run`, up to the decision; `Io`: standard output.
 pub fn explain(request: &RunRequest) -> Result<u8> {
     let ear = Ear::default();
-    let decided = run::decision(request, &mut Journal::start(), Some(&ear));
+    let mut journal = Journal::start();
+    let decided = run::decision(request, &mut journal, Some(&ear));
+    let lock = journal.lock();
     let (grants, reasons) = match decided {
         Ok(decision) => (Some(decision.grants), Vec::new()),
         // Any other error is no answer of the policy.
@@ -34,6 +36,7 @@ pub fn explain(request: &RunRequest) -> Result<u8> {
         Format::Json => {
             let value = serde_json::json!({
                 "image": image,
+                "lock": lock,
                 "allowed": reasons.is_empty(),
                 "trust": trust,
                 "asked": heard,
@@ -45,7 +48,9 @@ pub fn explain(request: &RunRequest) -> Result<u8> {
             report::stdout(&(report::json_pretty(&value) + "\n"))?;
         }
         Format::Text => {
-            report::stdout(&text(&image, &trust, &heard, &given, &reasons))?;
+            let locked = lock.map(|lock| clean(&lock.told()).into_owned() + "\n");
+            let text = text(&image, &trust, &heard, &given, &reasons);
+            report::stdout(&(locked.unwrap_or_default() + &text))?;
         }
     }
     Ok(u8::from(!reasons.is_empty()))
