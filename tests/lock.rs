@@ -558,6 +558,39 @@ fn two_that_lock_at_once_both_are_in_it() {
     home.clean();
 }
 
+/// What another process wrote while this one waited for it is kept.
+#[test]
+fn who_waits_reads_again() {
+    need!("userns", "overlay", "landlock");
+    let scene = Scene::locked();
+    let theirs = scene.text();
+    std::fs::remove_file(scene.file()).unwrap();
+    let registry = Registry::of(&both("x"), |_, _| None);
+    let folder = std::fs::File::open(scene.home.path("")).unwrap();
+    let exclusive = rustix::fs::FlockOperation::LockExclusive;
+    rustix::fs::flock(&folder, exclusive).unwrap();
+    let running = scene
+        .home
+        .lazaret(["lock", "-q", &registry.image()])
+        .spawn();
+    // Its image is there: what is left to do is to write.
+    let there = || scene.lazaret(&["images"]).out().contains(&registry.address);
+    while !there() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!scene.file().exists());
+    std::fs::write(scene.file(), &theirs).unwrap();
+    drop(folder);
+    running.wait().ok();
+    let text = scene.text();
+    assert!(
+        text.contains(&scene.name) && text.contains(&registry.image()),
+        "{text}"
+    );
+    scene.home.clean();
+}
+
 #[test]
 fn it_lies_beside_the_project_and_is_a_file_of_ones_own() {
     need!("userns", "overlay", "landlock");
