@@ -489,6 +489,8 @@ fn cure(
                 | Fault::TooMany(_)
                 | Fault::Unsupported(_)
                 | Fault::Untrusted(_)
+                | Fault::Untaken(_)
+                | Fault::NotKept
         )
     };
     let forged = evidence.proofs.is_empty()
@@ -501,10 +503,14 @@ fn cure(
         ];
     }
     let digest = asked.manifest.digest;
-    let mut cure = vec![format!(
+    let not_kept = |failure: &Failure| failure.fault == Fault::NotKept;
+    let unasked = evidence.failures.iter().any(not_kept);
+    let fetch = unasked.then(|| format!("lazaret pull {} fetches its signatures", asked.name));
+    let mut cure = fetch.into_iter().collect::<Vec<_>>();
+    cure.push(format!(
         "it comes in once {} has signed {digest}",
         signed.shown()
-    )];
+    ));
     match level.whose {
         Whose::User => cure.push(format!("or change your own rule ({origin})")),
         _ => cure.extend(policy.require_cure(level.whose, origin)),

@@ -82,6 +82,10 @@ pub enum Fault {
     ForgedTime(String),
     /// The trust root itself is of no use.
     BadRoot(String),
+    /// It was found where signatures are kept, and not taken from there.
+    Untaken(String),
+    /// Nobody has asked the image's registry for signatures yet.
+    NotKept,
 }
 
 impl Fault {
@@ -110,7 +114,10 @@ impl fmt::Display for Fault {
                 };
                 write!(f, "the {what} has {bytes} bytes, more than {most}")
             }
-            Self::Malformed(why) | Self::Unsupported(why) => f.write_str(&plain(why)),
+            Self::Malformed(why) | Self::Unsupported(why) | Self::Untaken(why) => {
+                f.write_str(&plain(why))
+            }
+            Self::NotKept => f.write_str("its registry was not asked for signatures yet"),
             Self::Malleable => f.write_str(
                 "the signature is not DER: its numbers can be written in one way only, and are not",
             ),

@@ -23,6 +23,7 @@
 //! For a signature by key the key is the whole proof: log entries and timestamps beside it are not
 //! looked at, and say nothing.
 
+mod attached;
 mod bundle;
 mod fault;
 mod key;
@@ -35,6 +36,9 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+pub use attached::{
+    Attached, Attachment, Attachments, Bytes, How, MAX_ATTACHED, Over, Untaken, attached, referrers,
+};
 pub use fault::{Failure, Fault};
 pub use key::{Key, KeyKind, MAX_PEM};
 pub use keyless::{MAX_ROOT, Root};

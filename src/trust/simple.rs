@@ -21,7 +21,7 @@ const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 /// What a payload calls itself.
 const TYPE: &str = "cosign container image signature";
 
-const MANIFEST: Document = Document {
+pub(super) const MANIFEST: Document = Document {
     what: "signature manifest",
     max_bytes: MAX_DOCUMENT,
     names: &[
@@ -76,6 +76,11 @@ pub struct SignatureLayer {
 pub fn signature_layers(manifest: &[u8]) -> Result<Vec<SignatureLayer>, Fault> {
     let gated = json::gate(manifest, &MANIFEST).map_err(|e| Fault::of(&e))?;
     let wire: ImageManifest = gated.read().map_err(|e| Fault::of(&e))?;
+    layers_of(&wire)
+}
+
+/// As [`signature_layers`], of a manifest that has been read.
+pub(super) fn layers_of(wire: &ImageManifest) -> Result<Vec<SignatureLayer>, Fault> {
     let is_signature = |layer: &&oci_spec::image::Descriptor| {
         let media_type: &str = layer.media_type().as_ref();
         media_type == SIGNATURE_LAYER

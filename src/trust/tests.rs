@@ -10,6 +10,7 @@ mod authority;
 #[path = "../../tests/support/signing.rs"]
 mod signing;
 
+mod attached;
 mod keyless;
 mod keys;
 mod matrix;
