@@ -23,6 +23,7 @@ mod ping;
 mod push;
 mod retry;
 mod search;
+mod signatures;
 
 pub use known::Known;
 pub use options::{Auth, Limits, Options, Roots};
