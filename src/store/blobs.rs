@@ -43,8 +43,13 @@ impl Store {
     /// A document's bytes, checked against its digest; `None` where it is not there.
     /// Errors: `Integrity` when it is damaged.
     pub fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        self.blob_at_most(digest, MAX_DOCUMENT)
+    }
+
+    /// As [`Store::blob`], of at most so many bytes.
+    pub(super) fn blob_at_most(&self, digest: &Digest, most: usize) -> Result<Option<Vec<u8>>> {
         let name = format!("blobs/sha256/{}", digest.hex());
-        let Some(bytes) = files::read(self.root(), &name, MAX_DOCUMENT)? else {
+        let Some(bytes) = files::read(self.root(), &name, most)? else {
             return Ok(None);
         };
         let found = Digest::of(&bytes);

@@ -6,6 +6,7 @@
 //! refs/HEX                          JSON: a name (HEX is its sha256) and its manifest's digest
 //! layers/MAP/DIFFID.BLOB/{fs,list,stat,layer.json}
 //!                                   a layer unpacked for an id map, by diff id
+//! signatures/HEX                    JSON: what is attached to an image, by its manifest's digest
 //! tags/HEX                          JSON: what a registry's tag meant (HEX is its name's sha256)
 //! containers/                       records of containers (`container`)
 //! staging/                          what is being made, and what is being removed
@@ -33,6 +34,7 @@ mod maps;
 mod refs;
 mod remove;
 mod shares;
+mod signatures;
 pub mod source;
 mod staging;
 mod tags;
@@ -51,6 +53,7 @@ pub use maps::map_name;
 pub use refs::{ImageEntry, Ref};
 pub use remove::{Removed, Tally, Usage};
 pub use shares::{Layer, Layered};
+pub use signatures::KeptSignatures;
 pub use staging::FetchLock;
 pub use verify_all::{Finding, Verification};
 

@@ -58,6 +58,8 @@ pub struct Usage {
 /// Everything that names refer to.
 #[derive(Debug, Default)]
 struct Used {
+    /// Images, by their manifests.
+    manifests: BTreeSet<Digest>,
     blobs: BTreeSet<Digest>,
     layers: BTreeSet<LayerId>,
     /// The documents of an image are damaged or missing: nobody knows what else it refers to.
@@ -79,6 +81,13 @@ impl Store {
         let mut used = Used::default();
         for reference in refs {
             used.blobs.insert(reference.manifest);
+            if used.manifests.insert(reference.manifest) {
+                match self.signature_blobs(&reference.manifest) {
+                    Ok(blobs) => used.blobs.extend(blobs),
+                    Err(e) if e.kind == Kind::Store => used.in_doubt = true,
+                    Err(e) => return Err(e),
+                }
+            }
             match self.image(reference) {
                 Ok(image) => {
                     used.blobs.insert(image.manifest.config.digest);
@@ -125,6 +134,9 @@ impl Store {
         if self.remove_ref(name)? {
             removed.untagged.push(name.to_owned());
         }
+        for manifest in going.manifests.difference(&staying.manifests) {
+            self.forget_signatures(manifest)?;
+        }
         for digest in going.blobs.difference(&staying.blobs) {
             if let Some(bytes) = self.remove_blob(digest)? {
                 removed.deleted.push(*digest);
@@ -166,6 +178,11 @@ impl Store {
         let mut removed = Removed::default();
         if used.in_doubt {
             return collected.map(|()| removed);
+        }
+        for manifest in self.signed_manifests()? {
+            if !used.manifests.contains(&manifest) {
+                self.forget_signatures(&manifest)?;
+            }
         }
         for digest in self.all_blobs()? {
             if !used.blobs.contains(&digest)

@@ -45,6 +45,19 @@ impl Store {
         for digest in [image.manifest.digest, image.manifest.config.digest] {
             self.verify_blob(&digest, &mut out)?;
         }
+        match self.signature_blobs(&image.manifest.digest) {
+            Ok(blobs) => {
+                for digest in blobs {
+                    self.verify_signature(&digest, &mut out)?;
+                }
+            }
+            Err(e) if e.kind == Kind::Store => out.findings.push(Finding {
+                digest: image.manifest.digest,
+                path: String::new(),
+                what: e.cause,
+            }),
+            Err(e) => return Err(e),
+        }
         for layer in &image.layers {
             self.verify_blob(&layer.descriptor.digest, &mut out)?;
         }
@@ -89,6 +102,21 @@ impl Store {
             }
         }
         Ok(lost)
+    }
+
+    /// As [`Store::verify_blob`]; that it is not there is a finding.
+    fn verify_signature(&self, digest: &Digest, out: &mut Verification) -> Result<()> {
+        match self.blob_size(digest)? {
+            Some(_) => self.verify_blob(digest, out),
+            None => {
+                out.findings.push(Finding {
+                    digest: *digest,
+                    path: String::new(),
+                    what: "a part of the image's signatures is gone".to_owned(),
+                });
+                Ok(())
+            }
+        }
     }
 
     fn verify_blob(&self, digest: &Digest, out: &mut Verification) -> Result<()> {
