@@ -145,7 +145,6 @@ fn commands_and_global_flags_of_docker() {
         "stop",
         "swarm",
         "top",
-        "trust",
         "unpause",
         "update",
         "volume",

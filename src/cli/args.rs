@@ -11,7 +11,7 @@ mod receipt;
 mod run;
 
 pub use account::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
-pub use images::{ImagesArgs, LoadArgs, LockArgs, PullArgs, RmiArgs, VerifyArgs};
+pub use images::{ImagesArgs, LoadArgs, LockArgs, PullArgs, RmiArgs, TrustArgs, VerifyArgs};
 pub use policy::{
     PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
     PolicyTrustArgs,
@@ -69,6 +69,8 @@ pub enum Verb {
     Logout(LogoutArgs),
     /// Check every byte of images against its digest
     Verify(VerifyArgs),
+    /// Show who signed an image, and which rule lets it in
+    Trust(TrustArgs),
     /// Remove images
     Rmi(RmiArgs),
     /// List containers

@@ -44,6 +44,7 @@ const VERBS: &[(&[&str], At, Wanted)] = &[
     (&["image", "rm"], At::Each, Wanted::Images),
     (&["image", "inspect"], At::Each, Wanted::Images),
     (&["verify"], At::Each, Wanted::Images),
+    (&["trust"], At::First, Wanted::Images),
     (&["rm"], At::Each, Wanted::Containers),
     (&["container", "rm"], At::Each, Wanted::Containers),
     (&["container", "inspect"], At::Each, Wanted::Containers),

@@ -79,6 +79,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Login(args) => login(args),
         Verb::Logout(args) => logout(&args),
         Verb::Verify(args) => verify(args),
+        Verb::Trust(args) => trust(args),
         Verb::Rmi(args) => rmi(args),
         Verb::Ps(args) => ps(args),
         Verb::Rm(args) => rm(args),
@@ -185,6 +186,12 @@ fn remote(args: args::ImageInspectArgs) -> u8 {
 fn verify(args: args::VerifyArgs) -> u8 {
     let request = objects::verify(args);
     finish("verify", request.format, engine::verify::verify(&request))
+}
+
+fn trust(args: args::TrustArgs) -> u8 {
+    let action = format!("trust {}", args.image);
+    let request = objects::trust(args);
+    finish(&action, request.format, engine::trust::trust(&request))
 }
 
 fn rmi(args: args::RmiArgs) -> u8 {

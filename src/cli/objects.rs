@@ -1,9 +1,12 @@
-//! `load`, `pull`, `lock`, `inspect`, `rmi`, `rm`, `verify`, `receipt`, `doctor`, `version`: argv -> requests.
+//! `load`, `pull`, `lock`, `inspect`, `rmi`, `rm`, `verify`, `trust`, `receipt`, `doctor`,
+//! `version`: argv -> requests.
 
 use super::args::ReceiptVerifyArgs;
-use super::args::{DoctorArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, VerifyArgs};
+use super::args::{
+    DoctorArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, TrustArgs, VerifyArgs,
+};
 use super::values;
-use crate::engine::{DoctorRequest, RmRequest, RmiRequest, VerifyRequest};
+use crate::engine::{DoctorRequest, RmRequest, RmiRequest, TrustRequest, VerifyRequest};
 use crate::engine::{InspectKind, InspectRequest, LoadRequest, LoadSource, VersionRequest};
 use crate::engine::{LockPlace, LockRequest, LockWhat, PullWhen};
 use crate::engine::{ReceiptVerifyRequest, WantedImage};
@@ -116,6 +119,16 @@ pub fn receipt(args: ReceiptVerifyArgs) -> Result<ReceiptVerifyRequest> {
         image: args.image.as_ref().map(image).transpose()?,
         format: args.format.map_or(Format::Text, Format::from),
     })
+}
+
+/// `trust`.
+pub fn trust(args: TrustArgs) -> TrustRequest {
+    TrustRequest {
+        image: args.image,
+        fetch: args.fetch,
+        format: args.format.map_or(Format::Text, Format::from),
+        insecure: args.insecure_registry,
+    }
 }
 
 /// `doctor`.

@@ -280,7 +280,6 @@ pub const VERBS: &[(&str, Why)] = &[
     ),
     ("swarm", Never(SWARM)),
     ("top", Later("")),
-    ("trust", Later("")),
     ("unpause", Later("")),
     ("update", Later("")),
     ("volume", Later(VOLUMES)),

@@ -146,6 +146,7 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
         "images",
         "load",
         "verify",
+        "trust",
         "rmi",
         "ps",
         "rm",

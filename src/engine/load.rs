@@ -1,6 +1,6 @@
 //! `lazaret load`.
 
-use super::{LoadRequest, LoadSource, place};
+use super::{LoadRequest, LoadSource, evidence, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ImageName, Platform, Reference};
 use crate::plan::IdMap;
@@ -9,7 +9,6 @@ use crate::report::{self, Progress};
 use crate::store::source::{Source, SourceImage};
 use crate::store::unpack::Limits;
 use crate::store::{LayerState, Store};
-use crate::trust::Evidence;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -205,8 +204,9 @@ impl<'a> Loader<'a> {
         for name in place.into_iter().chain(names) {
             let seen = place::seen(self.store, name)?;
             let (manifest, config) = (&image.manifest, &image.config);
-            let (seen, evidence) = (seen.as_ref(), &Evidence::default());
             let policy = &self.policy;
+            let evidence = evidence::of(policy, name, image, self.store)?;
+            let (seen, evidence) = (seen.as_ref(), &evidence);
             let admitted = admit(policy, name, manifest, config, seen, evidence, place::now());
             if let Admit::Deny(reasons) = admitted {
                 let mut error =

@@ -3,6 +3,7 @@
 mod cidfile;
 pub mod df;
 pub mod doctor;
+mod evidence;
 pub mod find;
 pub mod images;
 pub mod inspect;
@@ -31,6 +32,7 @@ pub mod search;
 mod source;
 pub mod tag;
 pub mod tool;
+pub mod trust;
 pub mod verify;
 pub mod version;
 
@@ -40,7 +42,8 @@ pub use request::{
     LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest,
     PolicyTestRequest, PolicyTrustRequest, Prune, PruneFilter, PruneRequest, PsRequest,
     PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest, RemoteRequest, RmRequest, RmiRequest,
-    RunRequest, SearchRequest, TagRequest, ToolRequest, VerifyRequest, VersionRequest, WantedImage,
+    RunRequest, SearchRequest, TagRequest, ToolRequest, TrustRequest, VerifyRequest,
+    VersionRequest, WantedImage,
 };
 
 use crate::container::record::Containers;

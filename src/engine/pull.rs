@@ -4,6 +4,7 @@
 mod lanes;
 mod layers;
 
+use super::evidence::{self, Signers};
 use super::{PullRequest, locked, online, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::{self, Interrupts};
@@ -15,9 +16,9 @@ use crate::policy::{Admit, Policy, Seen, admit};
 use crate::report::{self, Progress};
 use crate::store::source::SourceImage;
 use crate::store::{FetchLock, Store};
-use crate::trust::Evidence;
+use crate::trust::{Attachments, Evidence};
 use crate::worker::{Purpose, Worker};
-use lanes::{Found, Ours};
+use lanes::{Asked, Found, Ours};
 use layers::Layers;
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -82,10 +83,22 @@ pub(super) fn fetch(
     let platform = request.platform.clone().unwrap_or_else(Platform::native);
     let name = reference.to_string();
     let kept = Kept::of(store, reference, &platform)?;
-    if let Some(kept) = kept.as_ref().filter(|_| reference.digest.is_some()) {
-        // What a digest means never changes.
+    let signers = Signers::of(&policy, reference);
+    let signed = signers.are_wanted();
+    if let Some(kept) = kept
+        .as_ref()
+        .filter(|_| reference.digest.is_some() && !signed)
+    {
+        // What a digest means never changes, and who signed it does not matter.
         let (manifest, config) = (&kept.image.manifest, &kept.image.config);
-        allowed(&policy, reference, manifest, config, None)?;
+        allowed(
+            &policy,
+            reference,
+            manifest,
+            config,
+            None,
+            &Evidence::default(),
+        )?;
         return Ok(Fetched {
             served: kept.served,
             news: false,
@@ -95,12 +108,18 @@ pub(super) fn fetch(
     let fetching = online::fetching(store)?;
     let mut progress = Progress::new(request.quiet);
 
-    let known = kept.as_ref().map(|kept| kept.served);
+    let known = kept.as_ref();
+    let asked = Asked {
+        reference,
+        platform: &platform,
+        known: known.map(|kept| (kept.served, kept.image.manifest.digest)),
+        signed,
+    };
     let interrupts = Interrupts::take()?;
     let (theirs, mut ours) = lanes::pipes()?;
     let keep = theirs.fds();
     let worker = Worker::start(Purpose::Fetch, map, fetching.root(), &keep, |_| {
-        theirs.work(&options, reference, &platform, known.as_ref())
+        theirs.work(&options, &asked)
     })?;
     // Names and documents first: what is not let in has no layer fetched.
     let found = found(&mut ours, &interrupts)?;
@@ -119,15 +138,32 @@ pub(super) fn fetch(
         let line = format!("{shown}: Pulling from {}", reference.path);
         report::stderr(&format!("{}\n", report::clean(&line)));
     }
-    let found: Option<Found> = serde_json::from_slice(&found)
+    let Found {
+        documents,
+        attached,
+    } = serde_json::from_slice(&found)
         .map_err(|_| Error::new(Kind::Worker, "the fetch worker answered nonsense"))?;
-    let found = match (found, kept) {
+    let found = match (documents, kept) {
         (Some(found), _) => found,
         (None, Some(kept)) => {
             let (manifest, config) = (&kept.image.manifest, &kept.image.config);
-            let seen =
-                store.record_seen(reference, &kept.served, &manifest.digest, place::now())?;
-            allowed(&policy, reference, manifest, config, Some(&seen))?;
+            let seen = match reference.digest {
+                Some(_) => None,
+                None => {
+                    let (served, now) = (&kept.served, place::now());
+                    Some(store.record_seen(reference, served, &manifest.digest, now)?)
+                }
+            };
+            let evidence = signers.evidence(attached.as_ref(), &kept.image.manifest_bytes);
+            allowed(
+                &policy,
+                reference,
+                manifest,
+                config,
+                seen.as_ref(),
+                &evidence,
+            )?;
+            keep_attached(store, reference, &manifest.digest, attached.as_ref())?;
             return Ok(Fetched {
                 served: kept.served,
                 news: false,
@@ -146,7 +182,9 @@ pub(super) fn fetch(
     let config = crate::store::verify::config(&found.config, &manifest)?;
     config.check_platform(&platform)?;
     let (now, accept) = (place::now(), request.accept && reference.digest.is_none());
-    let allowed = |seen: Option<&Seen>| allowed(&policy, reference, &manifest, &config, seen);
+    let evidence = signers.evidence(attached.as_ref(), &found.manifest);
+    let allowed =
+        |seen: Option<&Seen>| allowed(&policy, reference, &manifest, &config, seen, &evidence);
     let before = match accept {
         true => None,
         false => store.seen(reference)?,
@@ -173,12 +211,29 @@ pub(super) fn fetch(
     let lanes = ours.want(&layers.wanted());
     // A tag's first meaning is that of something that was whole.
     let image = &image;
-    let record = || record(store, reference, &served, image, &policy, accept);
+    let record = || {
+        keep_attached(store, reference, &image.manifest.digest, attached.as_ref())?;
+        record(store, reference, &served, image, &policy, accept, &evidence)
+    };
     layers.bring((&name, record), worker, lanes, &interrupts, &mut progress)?;
     Ok(Fetched {
         served,
         news: before.is_none_or(|before| before.manifest != image.manifest.digest),
     })
+}
+
+/// Keeps what was attached to an image.
+fn keep_attached(
+    store: &Store,
+    reference: &Reference,
+    manifest: &Digest,
+    attached: Option<&Attachments>,
+) -> Result<()> {
+    let Some(attached) = attached else {
+        return Ok(());
+    };
+    let from = evidence::place_of(reference);
+    store.keep_signatures(manifest, &from, attached, place::now())
 }
 
 /// Writes down what a tag means, in front of the image's name.
@@ -189,6 +244,7 @@ fn record(
     image: &SourceImage,
     policy: &Policy,
     accept: bool,
+    evidence: &Evidence,
 ) -> Result<()> {
     if reference.tag.is_none() || reference.digest.is_some() {
         return Ok(());
@@ -207,7 +263,14 @@ fn record(
     }
     // Another process may have been quicker: what is recorded counts.
     let seen = store.record_seen(reference, served, &manifest.digest, now)?;
-    allowed(policy, reference, manifest, &image.config, Some(&seen))
+    allowed(
+        policy,
+        reference,
+        manifest,
+        &image.config,
+        Some(&seen),
+        evidence,
+    )
 }
 
 /// Waits until nobody else fetches the same image: what they bring need not be brought again.
@@ -252,9 +315,10 @@ fn allowed(
     manifest: &Manifest,
     config: &ImageConfig,
     seen: Option<&Seen>,
+    evidence: &Evidence,
 ) -> Result<()> {
     let name = ImageName::Registry(reference.clone());
-    let (evidence, now) = (&Evidence::default(), place::now());
+    let now = place::now();
     match admit(policy, &name, manifest, config, seen, evidence, now) {
         Admit::Go => Ok(()),
         Admit::Deny(reasons) => Err(super::run::refused(reasons)),

@@ -512,3 +512,16 @@ pub struct RemoteRequest {
     /// `--insecure-registry`, as for `pull`.
     pub insecure: Vec<String>,
 }
+
+/// `trust`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustRequest {
+    /// A name or an id.
+    pub image: String,
+    /// Ask the registry first.
+    pub fetch: bool,
+    /// How it is printed.
+    pub format: Format,
+    /// `--insecure-registry`, as for `pull`.
+    pub insecure: Vec<String>,
+}

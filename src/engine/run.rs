@@ -2,7 +2,7 @@
 
 use super::cidfile::CidFile;
 use super::journal::{Journal, Wanted, reported};
-use super::{RunRequest, limits, locked, obtain, place, source};
+use super::{RunRequest, evidence, limits, locked, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
@@ -18,7 +18,6 @@ use crate::store::source::SourceImage;
 use crate::store::unpack::Limits;
 use crate::store::{LayerState, RootFs, Store};
 use crate::sys::SingleThread;
-use crate::trust::Evidence;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -99,7 +98,8 @@ pub(super) fn decision(
     let seen = place::seen(&store, &asked.image)?;
     let (manifest, config) = (&image.manifest, &image.config);
     let now = place::now();
-    let (seen, evidence) = (seen.as_ref(), &Evidence::default());
+    let evidence = evidence::of(&policy, &asked.image, &image, &store)?;
+    let (seen, evidence) = (seen.as_ref(), &evidence);
     let admitted = admit(&policy, &asked.image, manifest, config, seen, evidence, now);
     if let Admit::Deny(reasons) = admitted {
         return Err(refused(reasons));

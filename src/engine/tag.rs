@@ -1,12 +1,11 @@
 //! `lazaret tag`.
 
-use super::{TagRequest, find, place};
+use super::{TagRequest, evidence, find, place};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::image::ImageName;
 use crate::policy::{Admit, admit};
 use crate::report;
-use crate::trust::Evidence;
 
 /// Gives an image of the store another name, under which policy must let it in.
 ///
@@ -30,7 +29,7 @@ pub fn tag(request: &TagRequest) -> Result<u8> {
         manifest,
         config,
         seen.as_ref(),
-        &Evidence::default(),
+        &evidence::of(&policy, &name, &image, &store)?,
         place::now(),
     ) {
         return Err(Error {

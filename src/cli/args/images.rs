@@ -144,3 +144,20 @@ pub struct VerifyArgs {
     #[arg(value_name = "IMAGE", required_unless_present = "all")]
     pub images: Vec<String>,
 }
+
+/// Show who signed an image, and which rule lets it in
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// Ask the image's registry for what it has now; no layer is fetched
+    #[arg(long)]
+    pub fetch: bool,
+    /// How it is printed
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<FormatArg>,
+    /// Speak to this registry without TLS, if it has none; loopback may always
+    #[arg(long, value_name = "HOST[:PORT]", requires = "fetch")]
+    pub insecure_registry: Vec<String>,
+    /// A name or an id
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+}

@@ -164,7 +164,8 @@ fn text(
     out
 }
 
-fn answers(out: &mut String, answers: &[Answered], width: usize) {
+/// What each level said, a line each.
+pub(in crate::engine) fn answers(out: &mut String, answers: &[Answered], width: usize) {
     for answer in answers {
         let line = format!("{} ({})", answer.rule, answer.origin);
         let _infallible = writeln!(

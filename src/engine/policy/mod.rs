@@ -6,6 +6,7 @@ mod files;
 mod test;
 
 pub use compare::diff;
+pub(super) use explain::answers;
 pub use explain::explain;
 pub use files::{check, init, trust};
 pub use test::test;
@@ -17,7 +18,7 @@ use crate::report::{self, Format};
 use std::fmt::Write as _;
 
 /// The width of what is printed: the terminal's, within reason.
-fn width() -> usize {
+pub(super) fn width() -> usize {
     report::Screen::stdout()
         .columns
         .unwrap_or(76)

@@ -8,6 +8,7 @@
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::{Digest, Manifest, Platform, Reference};
 use crate::registry::{Client, Options};
+use crate::trust::{Attachments, MAX_ATTACHED};
 use std::fs::File;
 use std::io::{Read as _, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
@@ -17,14 +18,33 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// How many layers come at once.
 const LANES: usize = 3;
 /// The most bytes that the documents of an image take on their way here: an index, a manifest and a
-/// config of the largest size, written as JSON.
-const MAX_FOUND: usize = 128 << 20;
+/// config of the largest size, written as JSON, and what is attached to it, in base64.
+const MAX_FOUND: u64 = (128 << 20) + MAX_ATTACHED / 3 * 4;
 /// The most bytes of a piece.
 const PIECE: usize = 1 << 20;
 
-/// What the worker found out: an image's documents, not yet believed.
+/// What the worker is to find out.
+pub(super) struct Asked<'a> {
+    pub(super) reference: &'a Reference,
+    pub(super) platform: &'a Platform,
+    /// What the name meant when it was asked last, and the manifest that it is here.
+    pub(super) known: Option<(Digest, Digest)>,
+    /// What is attached to the image is wanted too.
+    pub(super) signed: bool,
+}
+
+/// What the worker found out, not yet believed.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Found {
+    /// `None`: the name means what was known.
+    pub(super) documents: Option<Documents>,
+    /// `None`: it was not wanted.
+    pub(super) attached: Option<Attachments>,
+}
+
+/// An image's documents.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Documents {
     /// The digest of what the registry served for the name: a manifest's or an index's.
     pub(super) served: String,
     /// The index that the manifest was taken out of, where the name means one.
@@ -84,40 +104,51 @@ impl Theirs {
             .collect()
     }
 
-    /// The worker's whole work. `known`: what the name meant when it was asked last.
+    /// The worker's whole work.
     ///
     /// # Errors
     /// As the registry client's.
-    pub(super) fn work(
-        self,
-        options: &Options,
-        reference: &Reference,
-        platform: &Platform,
-        known: Option<&Digest>,
-    ) -> Result<Vec<u8>> {
+    pub(super) fn work(self, options: &Options, asked: &Asked<'_>) -> Result<Vec<u8>> {
         let mut client = Client::new(options)?;
-        let mut tell = File::from(self.found);
-        if let Some(known) = known
-            && client.still(reference, known)?
+        let tell = File::from(self.found);
+        let reference = asked.reference;
+        if let Some((served, manifest)) = &asked.known
+            && client.still(reference, served)?
         {
-            tell.write_all(b"null").or_call(|| "write what was found")?;
+            let attached = asked.signed.then(|| {
+                let index = match served == manifest {
+                    true => None,
+                    false => Some(client.by_digest(reference, served)?),
+                };
+                client.signatures(reference, manifest, index)
+            });
+            let found = Found {
+                documents: None,
+                attached: attached.transpose()?,
+            };
+            say(tell, &found)?;
             return Ok(Vec::new());
         }
-        let served = client.resolve(reference, platform)?;
+        let served = client.resolve(reference, asked.platform)?;
         let mut config = Vec::new();
         client.blob(reference, &served.parsed.config, &mut config, &mut |_| {})?;
+        let index = served.index.map(|(bytes, _)| bytes);
+        let manifest = &served.parsed.digest;
+        let attached = asked
+            .signed
+            .then(|| client.signatures(reference, manifest, index.clone()));
         let found = Found {
-            served: served.top.to_string(),
-            index: served.index.map(|(bytes, _)| bytes),
-            media_type: served.media_type,
-            manifest: served.manifest,
-            config,
+            attached: attached.transpose()?,
+            documents: Some(Documents {
+                served: served.top.to_string(),
+                index,
+                media_type: served.media_type,
+                manifest: served.manifest,
+                config,
+            }),
         };
-        let json = serde_json::to_vec(&found)
-            .map_err(|e| Error::new(Kind::Worker, format!("write what was found: {e}")))?;
+        say(tell, &found)?;
         drop(found);
-        tell.write_all(&json).or_call(|| "write what was found")?;
-        drop((tell, json));
         let mut wanted = Vec::new();
         File::from(self.wanted)
             .read_to_end(&mut wanted)
@@ -137,6 +168,12 @@ impl Theirs {
         )?;
         Ok(Vec::new())
     }
+}
+
+fn say(mut tell: File, found: &Found) -> Result<()> {
+    let json = serde_json::to_vec(found)
+        .map_err(|e| Error::new(Kind::Worker, format!("write what was found: {e}")))?;
+    tell.write_all(&json).or_call(|| "write what was found")
 }
 
 /// Brings the layers `wanted`, by their numbers in the manifest, over all lanes at once.
@@ -243,7 +280,7 @@ impl Ours {
         let n = rustix::io::retry_on_intr(|| rustix::io::read(&self.found, &mut buffer[..]))
             .or_call(|| "read what was found")?;
         text.extend_from_slice(&buffer[..n]);
-        match text.len() <= MAX_FOUND {
+        match text.len() as u64 <= MAX_FOUND {
             true => Ok(n == 0),
             false => Err(Error::new(Kind::Worker, "what was found is too long")),
         }
