@@ -16,6 +16,8 @@ mod authority;
 mod bad;
 #[path = "signed_images/kept.rs"]
 mod kept;
+#[path = "signed_images/layout.rs"]
+mod layout;
 #[path = "signed_images/real.rs"]
 mod real;
 #[path = "signed_images/scene.rs"]

@@ -1,5 +1,6 @@
 //! What an image's signatures are worth, verified again each time that somebody asks.
 
+use super::place;
 use crate::error::Result;
 use crate::image::{ImageName, Reference};
 use crate::policy::{Policy, WantedSigners};
@@ -89,11 +90,11 @@ impl Signers {
     }
 }
 
-/// The evidence for an image under a name, by what the store keeps. Nothing is read where no rule
+/// The evidence for an image under a name, by what is kept and what lies beside it. Nothing is read where no rule
 /// wants a signature.
 ///
 /// # Errors
-/// As [`Store::signatures`].
+/// As [`kept`].
 pub(super) fn of(
     policy: &Policy,
     name: &ImageName,
@@ -104,9 +105,25 @@ pub(super) fn of(
     if !signers.are_wanted() {
         return Ok(Evidence::default());
     }
-    let kept = store.signatures(&image.manifest.digest)?;
+    let kept = kept(image, store)?;
     let evidence = signers.of_kept(kept.as_deref(), &image.manifest_bytes);
     Ok(evidence.unwrap_or_else(|| none_kept(name)))
+}
+
+/// What the store keeps of an image's signatures, and what lies beside it on disk; `None`: neither.
+///
+/// # Errors
+/// As [`Store::signatures`] and [`SourceImage::attached`].
+pub(super) fn kept(image: &SourceImage, store: &Store) -> Result<Option<Vec<KeptSignatures>>> {
+    let mut kept = store.signatures(&image.manifest.digest)?;
+    if let Some(attached) = image.attached()? {
+        kept.get_or_insert_default().push(KeptSignatures {
+            from: image.canonical_name.clone(),
+            fetched: place::now(),
+            attached,
+        });
+    }
+    Ok(kept)
 }
 
 /// What is to be said where nothing is kept.

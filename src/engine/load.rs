@@ -216,6 +216,12 @@ impl<'a> Loader<'a> {
             }
         }
         self.layers(image)?;
+        // Signatures come along, for whoever wants them later.
+        if let Some(attached) = image.attached()?.filter(|all| !all.found.is_empty()) {
+            let (manifest, from) = (&image.manifest.digest, &image.canonical_name);
+            self.store
+                .keep_signatures(manifest, from, &attached, place::now())?;
+        }
         for name in names {
             let canonical = name.to_string();
             let before = self.store.get_ref(&canonical)?;

@@ -2,18 +2,19 @@
 
 use super::evidence::{self, Signers};
 use super::policy::{answers, width};
-use super::{TrustRequest, find, online, place, pull};
+use super::{TrustRequest, find, online, place, pull, source};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::image::{Digest, ImageConfig, ImageName, Manifest, Platform, Reference};
 use crate::policy::{Admit, Ear, Heard, Reason, admit};
 use crate::registry::{Client, Options};
 use crate::report::{self, Format, clean, wrap};
+use crate::store::source::SourceImage;
 use crate::store::{KeptSignatures, Store};
 use crate::trust::{Attachments, Bytes, Evidence, Proof, Signer};
 use std::fmt::Write as _;
 
-/// Prints who signed an image of the store, and what each rule says to that. Exit code 0 if it may
+/// Prints who signed an image of the store or on disk, and what each rule says to that. Exit code 0 if it may
 /// come in, 1 if not. With `--fetch` the image is what its registry has: its signatures are kept
 /// where the image is.
 ///
@@ -80,19 +81,35 @@ fn kept(text: &str, store: Option<&Store>) -> Result<Looked> {
         )),
         _ => e,
     };
+    let named = ImageName::parse(text).ok();
+    if let Some(
+        name @ (ImageName::OciDir { .. }
+        | ImageName::OciArchive { .. }
+        | ImageName::DockerArchive { .. }),
+    ) = &named
+    {
+        let store = place::open_store()?;
+        let map = place::own_map(Some(&store))?;
+        let image = source::resolve(name, &Platform::native(), &store, &map)?;
+        let meant = source::meant(name, &image)?;
+        return looked(meant.unwrap_or_else(|| name.clone()), image, &store);
+    }
     let found = find::image(store, text).map_err(none)?;
     let (Some(store), Some(entry)) = (store, found.entries.first()) else {
         return Err(Error::new(Kind::NotFound, "there is no such image"));
     };
     let image = store.image(&entry.reference)?;
-    let named = ImageName::parse(text).ok().filter(|_| found.by_name);
-    let name = match named {
+    let name = match named.filter(|_| found.by_name) {
         Some(name @ ImageName::Registry(_)) => name,
         _ => ImageName::parse(&entry.reference.name)?,
     };
+    looked(name, image, store)
+}
+
+fn looked(name: ImageName, image: SourceImage, store: &Store) -> Result<Looked> {
     Ok(Looked {
         name,
-        kept: store.signatures(&image.manifest.digest)?,
+        kept: evidence::kept(&image, store)?,
         manifest: (*image.manifest).clone(),
         manifest_bytes: image.manifest_bytes,
         config: (*image.config).clone(),

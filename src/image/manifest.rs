@@ -150,12 +150,15 @@ fn layer(wire: &oci_spec::image::Descriptor) -> Result<Descriptor> {
 pub struct Index {
     /// The entries in their order.
     pub manifests: Vec<Descriptor>,
+    /// Of a layout's table of contents those that are no images by what it says of them: artifacts
+    /// of some type, and what stands under the tag that registries keep signatures under.
+    pub beside: Vec<Descriptor>,
 }
 
 impl Index {
     /// Reads an image's index; errors as [`Manifest::parse`]. An index inside is refused.
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self> {
-        let index = Self::read(bytes, media_type, MAX_ENTRIES)?;
+        let (_, index) = Self::read(bytes, media_type, MAX_ENTRIES)?;
         match index
             .manifests
             .iter()
@@ -172,10 +175,20 @@ impl Index {
     /// Reads a layout's `index.json`, which lists images: its entries may be indexes (OCI
     /// image-spec, image-layout.md).
     pub fn parse_layout(bytes: &[u8]) -> Result<Self> {
-        Self::read(bytes, None, MAX_LAYOUT_ENTRIES).map_err(|e| e.context("index.json"))
+        let (wire, mut index) =
+            Self::read(bytes, None, MAX_LAYOUT_ENTRIES).map_err(|e| e.context("index.json"))?;
+        let all = std::mem::take(&mut index.manifests);
+        let (images, beside): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .zip(wire.manifests())
+            .partition(|(entry, wire)| is_image(entry, wire));
+        let entries = |all: Vec<(Descriptor, _)>| all.into_iter().map(|(entry, _)| entry);
+        index.manifests = entries(images).collect();
+        index.beside = entries(beside).collect();
+        Ok(index)
     }
 
-    fn read(bytes: &[u8], media_type: Option<&str>, most: usize) -> Result<Self> {
+    fn read(bytes: &[u8], media_type: Option<&str>, most: usize) -> Result<(ImageIndex, Self)> {
         let gated = json::gate(bytes, &INDEX)?;
         schema_1(&gated, media_type)?;
         if gated.has("layers") || gated.has("config") {
@@ -203,7 +216,8 @@ impl Index {
             .iter()
             .map(Descriptor::parse)
             .collect::<Result<_>>()?;
-        Ok(Self { manifests })
+        let beside = Vec::new();
+        Ok((wire, Self { manifests, beside }))
     }
 
     /// The entry for `wanted`: same os and architecture, and the highest variant that `wanted`
@@ -250,6 +264,17 @@ impl Index {
             )),
         }
     }
+}
+
+/// Whether an entry of a layout is an image's, by its artifact type and its tag: `sha256-<hex>` with
+/// or without an ending is where signatures and their lists are kept.
+fn is_image(entry: &Descriptor, wire: &oci_spec::image::Descriptor) -> bool {
+    let kind = wire.artifact_type().as_ref().map(AsRef::as_ref);
+    let artifact = kind.is_some_and(|kind| MediaKind::of(kind) != MediaKind::Config);
+    let tag = entry.ref_name().and_then(|tag| tag.strip_prefix("sha256-"));
+    let hex = tag.and_then(|tag| tag.get(..64));
+    let signatures = hex.is_some_and(|hex| Digest::from_hex(hex).is_some());
+    !artifact && !signatures
 }
 
 fn malformed(cause: impl Into<String>) -> Error {

@@ -10,9 +10,7 @@ use super::retry::Retries;
 use super::{Client, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, MediaKind, Reference};
-use crate::trust::{
-    self, Attachment, Attachments, Bytes, Fault, How, MAX_ATTACHED, MAX_SIGNATURES, Over, Untaken,
-};
+use crate::trust::{self, Attachments, Collector, Fault, How, MAX_SIGNATURES, Over};
 use ureq::http::header::LINK;
 
 /// What lists of referrers come as.
@@ -23,13 +21,6 @@ const MAX_PAGES: usize = 16;
 
 /// What one thing came to: it is there, it is none that is taken, or there is none.
 type Taken<T> = Option<std::result::Result<T, Fault>>;
-
-/// What has been found of one image so far.
-struct Collected {
-    all: Attachments,
-    /// Bytes that may still come.
-    left: u64,
-}
 
 impl Client {
     /// Brings what is attached to an image's manifest, and to the index that it was taken out of.
@@ -42,16 +33,12 @@ impl Client {
         manifest: &Digest,
         index: Option<Vec<u8>>,
     ) -> Result<Attachments> {
-        let mut collected = Collected {
-            all: Attachments::default(),
-            left: MAX_ATTACHED,
-        };
+        let mut collected = Collector::default();
         self.attached(from, Over::Manifest, manifest, &mut collected)?;
-        if let Some(index) = index {
-            self.attached(from, Over::Index, &Digest::of(&index), &mut collected)?;
-            collected.all.index = Some(Bytes(index));
+        if let Some(index) = &index {
+            self.attached(from, Over::Index, &Digest::of(index), &mut collected)?;
         }
-        Ok(collected.all)
+        Ok(collected.finish(index))
     }
 
     /// The bytes of an index or manifest by its digest.
@@ -72,15 +59,14 @@ impl Client {
         from: &Reference,
         over: Over,
         digest: &Digest,
-        collected: &mut Collected,
+        collected: &mut Collector,
     ) -> Result<()> {
-        let mut count = 0;
         let tag = format!("sha256-{}.sig", digest.hex());
         match self.tagged(from, tag)? {
             None => {}
             Some(Err(fault)) => collected.untaken(None, &fault),
             Some(Ok(bytes)) => {
-                self.take(from, (over, How::Tag), bytes, &mut count, collected)?;
+                self.take(from, (over, How::Tag), bytes, collected)?;
             }
         }
         let (how, listed) = match self.referrers(from, digest)? {
@@ -103,14 +89,10 @@ impl Client {
             let named = |client: &mut Self, at: &Reference| client.document(at, Some(entry));
             match itself(self.anywhere(from, named))? {
                 Err(fault) => collected.untaken(Some(entry.digest), &fault),
-                Ok((bytes, _)) => self.take(from, (over, how), bytes, &mut count, collected)?,
+                Ok((bytes, _)) => self.take(from, (over, how), bytes, collected)?,
             }
         }
-        // None of too many is looked at, and which ones came first is the registry's choice.
-        if count > MAX_SIGNATURES {
-            collected.all.found.retain(|one| one.over != over);
-            collected.untaken(None, &Fault::TooMany(count));
-        }
+        collected.end(over);
         Ok(())
     }
 
@@ -120,51 +102,13 @@ impl Client {
         from: &Reference,
         (over, how): (Over, How),
         manifest: Vec<u8>,
-        count: &mut usize,
-        collected: &mut Collected,
+        collected: &mut Collector,
     ) -> Result<()> {
-        let which = Digest::of(&manifest);
-        let known = |one: &Attachment| one.over == over && one.manifest.0 == manifest;
-        if collected.all.found.iter().any(known) {
-            return Ok(());
-        }
-        if !collected.fits(which, manifest.len() as u64) {
-            return Ok(());
-        }
-        let attached = match trust::attached(&manifest) {
-            Ok(attached) => attached,
-            Err(fault) => {
-                collected.untaken(Some(which), &fault);
-                return Ok(());
-            }
-        };
-        let here = attached.blobs().count();
-        if here == 0 && how == How::Tag {
-            let none = "there is no signature where cosign keeps them".to_owned();
-            collected.untaken(Some(which), &Fault::Malformed(none));
-        }
-        *count += here;
-        if here == 0 || *count > MAX_SIGNATURES {
-            return Ok(());
-        }
-        let mut blobs = Vec::with_capacity(here);
-        for blob in attached.blobs() {
-            if !collected.fits(blob.digest, blob.size) {
-                continue;
-            }
+        collected.take(over, how, manifest, |blob| {
             let mut bytes = Vec::new();
-            match itself(self.blob(from, blob, &mut bytes, &mut |_| {}))? {
-                Ok(()) => blobs.push(Bytes(bytes)),
-                Err(fault) => collected.untaken(Some(blob.digest), &fault),
-            }
-        }
-        collected.all.found.push(Attachment {
-            over,
-            how,
-            manifest: Bytes(manifest),
-            blobs,
-        });
-        Ok(())
+            let brought = self.blob(from, blob, &mut bytes, &mut |_| {});
+            Ok(itself(brought)?.map(|()| bytes))
+        })
     }
 
     /// The document under a tag of the same repository.
@@ -251,30 +195,6 @@ impl Client {
         }
         let cause = format!("the list of referrers has more than {MAX_PAGES} pages");
         Ok(Err(Fault::Malformed(cause)))
-    }
-}
-
-impl Collected {
-    fn untaken(&mut self, which: Option<Digest>, fault: &Fault) {
-        self.all.untaken.push(Untaken {
-            which,
-            why: fault.to_string(),
-        });
-    }
-
-    /// Counts bytes that are about to come. Whether they may.
-    fn fits(&mut self, which: Digest, bytes: u64) -> bool {
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => {
-                let why = format!("all signatures together have more than {MAX_ATTACHED} bytes");
-                self.untaken(Some(which), &Fault::Malformed(why));
-                false
-            }
-        }
     }
 }
 

@@ -25,6 +25,7 @@
 
 mod attached;
 mod bundle;
+mod collect;
 mod fault;
 mod key;
 mod keyless;
@@ -39,6 +40,7 @@ mod tests;
 pub use attached::{
     Attached, Attachment, Attachments, Bytes, How, MAX_ATTACHED, Over, Untaken, attached, referrers,
 };
+pub use collect::Collector;
 pub use fault::{Failure, Fault};
 pub use key::{Key, KeyKind, MAX_PEM};
 pub use keyless::{MAX_ROOT, Root};

@@ -172,6 +172,7 @@ impl DockerArchive {
             layers,
             names: entry.tags().map(str::to_owned).collect(),
             canonical_name: name.to_owned(),
+            beside: None,
         })
     }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::archive::Archive;
+use super::beside::Beside;
 use super::folder::{self, Folder, blob_name};
 use super::{BlobHandle, LayerPlace, LayerSource, SourceImage};
 use crate::error::{Error, Kind, Result};
@@ -54,7 +55,7 @@ impl Files {
 
     /// The bytes of a manifest, an index or a config: not yet verified, and as many as
     /// `descriptor` says or up to one more.
-    fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>> {
+    pub(super) fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>> {
         descriptor.at_most(MAX_DOCUMENT, what)?;
         let bytes = self.document(&blob_name(&descriptor.digest), MAX_DOCUMENT)?;
         bytes.ok_or_else(|| missing(what, &descriptor.digest))
@@ -107,6 +108,8 @@ pub enum Wanted {
 pub struct Layout {
     files: Arc<Files>,
     index: Index,
+    /// What is no image, for each image to look through.
+    beside: Arc<[Descriptor]>,
 }
 
 impl Layout {
@@ -135,6 +138,7 @@ impl Layout {
         let index = Index::parse_layout(&index.ok_or_else(|| not_one("index.json"))?)?;
         Ok(Self {
             files: Arc::new(files),
+            beside: index.beside.clone().into(),
             index,
         })
     }
@@ -185,6 +189,7 @@ impl Layout {
         if matching.iter().all(manifests) {
             let index = Index {
                 manifests: matching.into_iter().cloned().collect(),
+                beside: Vec::new(),
             };
             return index.select(platform).cloned();
         }
@@ -241,6 +246,11 @@ impl Layout {
             layers,
             names: names(entry),
             canonical_name: name.to_owned(),
+            beside: Some(Beside {
+                files: Arc::clone(&self.files),
+                entries: Arc::clone(&self.beside),
+                index: Some(entry.clone()).filter(|entry| entry.kind() == MediaKind::Index),
+            }),
         })
     }
 

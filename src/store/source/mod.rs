@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod beside;
 mod docker;
 mod folder;
 mod layout;
@@ -44,6 +45,7 @@ pub struct SourceImage {
     pub names: Vec<String>,
     /// The source with the path that the kernel knows: `oci:/srv/images/debian:stable`.
     pub canonical_name: String,
+    beside: Option<beside::Beside>,
 }
 
 /// A layer that can be opened.

@@ -38,6 +38,7 @@ impl SourceImage {
             layers,
             names: vec![name.to_owned()],
             canonical_name: name.to_owned(),
+            beside: None,
         }
     }
 }

@@ -1,0 +1,132 @@
+//! Signatures in an OCI layout, where tools put them that copy them from a registry.
+
+use super::scene::{BUNDLE, SIMPLE, Scene, Words as _, bundle, payload};
+use super::signing::{How, Signer};
+use super::support::{Layout, need, sha256};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A blob of the layout, as a descriptor.
+fn add(layout: &mut Layout, media: &str, bytes: &[u8]) -> Value {
+    layout.add(media, bytes.to_vec()).json()
+}
+
+/// Adds an entry to the table of contents.
+fn list(layout: &mut Layout, mut entry: Value, tag: Option<&str>) {
+    if let Some(tag) = tag {
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+    }
+    let mut index: Value = serde_json::from_str(&layout.index).unwrap();
+    index["manifests"].as_array_mut().unwrap().push(entry);
+    layout.index = index.to_string();
+}
+
+/// An attached manifest with one layer.
+fn attached(layout: &mut Layout, layer: Value, about: Option<&str>) -> Value {
+    let mut config = add(layout, "application/vnd.oci.empty.v1+json", b"{}");
+    config["mediaType"] = json!("application/vnd.oci.empty.v1+json");
+    let mut manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer],
+    });
+    if let Some(about) = about {
+        let size = layout.blobs[about].len();
+        manifest["subject"] = json!({"mediaType": MANIFEST, "digest": about, "size": size});
+        manifest["artifactType"] = json!(BUNDLE);
+    }
+    add(layout, MANIFEST, manifest.to_string().as_bytes())
+}
+
+/// Signs the image of a layout in one of the three ways.
+fn sign(layout: &mut Layout, way: &str, signer: &Signer) {
+    let digest = layout.manifest.clone();
+    let dashed = digest.replace(':', "-");
+    if way == "tag" {
+        let text = payload(&digest, "registry.lab.example/img");
+        let mut layer = add(layout, SIMPLE, text.as_bytes());
+        let signature = STANDARD.encode(signer.sign(text.as_bytes()));
+        layer["annotations"] = json!({"dev.cosignproject.cosign/signature": signature});
+        let manifest = attached(layout, layer, None);
+        return list(layout, manifest, Some(&format!("{dashed}.sig")));
+    }
+    let layer = add(layout, BUNDLE, &bundle(&digest, signer));
+    let mut manifest = attached(layout, layer, Some(&digest));
+    if way == "list" {
+        let listed = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]});
+        let listed = add(layout, INDEX, listed.to_string().as_bytes());
+        return list(layout, listed, Some(&dashed));
+    }
+    manifest["artifactType"] = json!(BUNDLE);
+    list(layout, manifest, None);
+}
+
+#[test]
+fn what_lies_beside_an_image_is_read_and_loaded_with_it() {
+    need!("userns", "overlay");
+    let (signer, other) = (Signer::new(How::P256), Signer::new(How::P256));
+    for way in ["tag", "list", "subject"] {
+        // What the store keeps of an image counts for the same one elsewhere.
+        let scene = Scene::new(false);
+        let rules = |key: &str| {
+            scene.policy(&format!(
+                "[[trust]]\nimage = [\"oci:**\", \"oci-archive:**\", \"docker.io/library/lab\"]\n\
+                 accept = {{ signed = [\"{key}\"] }}\nreason = \"the lab signs\"\n"
+            ));
+        };
+        scene.key("lab.pub", &signer);
+        scene.key("other.pub", &other);
+        rules("lab.pub");
+        let run = |image: &str| {
+            let line = ["run", "--rm", image, "cat", "/marker"];
+            scene.home.lazaret(line).run()
+        };
+        let mut layout = scene.layout.clone();
+        let plain = layout.folder(&scene.home, &format!("plain-{way}"));
+        run(&plain)
+            .exits(125)
+            .says_in_words("no signature was found");
+        sign(&mut layout, way, &signer);
+        let signed = layout.folder(&scene.home, &format!("signed-{way}"));
+        let archive = layout.archive(&scene.home, &format!("signed-{way}.tar"));
+        // What lies beside it is no second image: without a tag there is one to mean.
+        let bare = signed.trim_end_matches(":test").to_owned();
+        for image in [&signed, &archive, &bare] {
+            run(image).ok().prints("first");
+            let trust = ["trust", "--format", "json", image];
+            let told = scene.home.lazaret(trust).run().ok().out();
+            let told: Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(told["places"][0]["found"][0]["how"], "layout", "{told:#}");
+        }
+        if way == "tag" {
+            // It is in the name of another repository.
+            let load = ["load", "-q", &signed, "lab:1"];
+            let ran = scene.home.lazaret(load).run().exits(125);
+            ran.says_in_words("it signs \"registry.lab.example/img\", and this is");
+        } else {
+            scene
+                .home
+                .lazaret(["load", "-q", &signed, "lab:1"])
+                .run()
+                .ok();
+            run("lab:1").ok().prints("first");
+            scene.home.lazaret(["verify", "lab:1"]).run().ok();
+            scene.home.lazaret(["trust", "lab:1"]).run().ok();
+            scene.home.lazaret(["rmi", "lab:1"]).run().ok();
+        }
+        rules("other.pub");
+        run(&signed)
+            .exits(125)
+            .says_in_words("/other.pub\" made it");
+        // Another bundle in the place of the right one.
+        rules("lab.pub");
+        let good = bundle(&layout.manifest, &signer);
+        if let Some(bytes) = layout.blobs.get_mut(&sha256(&good)) {
+            bytes[20] ^= 1;
+            let swapped = layout.folder(&scene.home, &format!("swapped-{way}"));
+            run(&swapped).exits(125).says_in_words("and the bytes are");
+        }
+    }
+}
