@@ -2,7 +2,7 @@
 
 use super::scene::{BUNDLE, SIMPLE, Scene, Words as _, bundle, payload};
 use super::signing::{How, Signer};
-use super::support::{Layout, need, sha256};
+use super::support::{Layout, need};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -122,11 +122,13 @@ fn what_lies_beside_an_image_is_read_and_loaded_with_it() {
             .says_in_words("/other.pub\" made it");
         // Another bundle in the place of the right one.
         rules("lab.pub");
-        let good = bundle(&layout.manifest, &signer);
-        if let Some(bytes) = layout.blobs.get_mut(&sha256(&good)) {
-            bytes[20] ^= 1;
-            let swapped = layout.folder(&scene.home, &format!("swapped-{way}"));
-            run(&swapped).exits(125).says_in_words("and the bytes are");
-        }
+        let start: &[u8] = match way {
+            "tag" => b"{\"critical",
+            _ => b"{\"dsse",
+        };
+        let mut blobs = layout.blobs.values_mut();
+        blobs.find(|b| b.starts_with(start)).unwrap()[20] ^= 1;
+        let swapped = layout.folder(&scene.home, &format!("swapped-{way}"));
+        run(&swapped).exits(125).says_in_words("and the bytes are");
     }
 }
