@@ -1,6 +1,6 @@
 //! Debian's docker-registry, which has no referrers API.
 
-use super::scene::{Scene, Way};
+use super::scene::{Scene, Way, Words as _};
 use super::signing::{How, Signer};
 use super::support::{Home, Real, need};
 use lazaret::image::{Descriptor, Digest, Reference};
@@ -27,14 +27,14 @@ fn stock(scene: &Scene, real: &Real) {
             .send_blob(&to, &blob, None, &file, &mut |_| {})
             .unwrap();
     }
-    // Documents by their digests first: lists name them.
-    let is_tag = |(name, _): &(String, &(String, Vec<u8>))| !name.starts_with("sha256:");
-    let all = held
+    // Lists last: what they name must be there.
+    let mut all: Vec<_> = held
         .manifests
         .iter()
-        .map(|((_, name), kept)| (name.clone(), kept));
-    let (tags, digests): (Vec<_>, Vec<_>) = all.partition(is_tag);
-    for (name, (media, bytes)) in digests.into_iter().chain(tags) {
+        .map(|((_, name), kept)| (name.clone(), kept))
+        .collect();
+    all.sort_by_key(|(_, (media, _))| media.contains("index"));
+    for (name, (media, bytes)) in all {
         let name = match name.starts_with("sha256:") {
             true => name.replace("sha256:", "by-"),
             false => name,
@@ -63,7 +63,10 @@ fn a_registry_without_the_referrers_api_keeps_them_under_tags() {
         scene.key("lab.pub", &signer);
         scene.demands("[\"lab.pub\"]");
         stock(&scene, &real);
-        scene.pull().exits(125).complains("no signature was found");
+        scene
+            .pull()
+            .exits(125)
+            .says_in_words("no signature was found");
         scene.sign(way, &signer);
         stock(&scene, &real);
         scene.pull().ok();
