@@ -190,3 +190,28 @@ fn of_attached_manifests_signatures_are_read_and_capped() {
         assert!(referrers(text.as_bytes()).is_err(), "{text}");
     }
 }
+
+#[test]
+fn all_together_have_a_bound_too() {
+    let large: Vec<Value> = (0..6_u8)
+        .map(|number| {
+            let mut layer = blob(BUNDLE_TYPE, &[number]);
+            layer["size"] = json!(MAX_BUNDLE);
+            layer
+        })
+        .collect();
+    let mut collected = Collector::default();
+    let mut brought = 0;
+    let manifest = attach(&large, None);
+    collected
+        .take(Over::Manifest, How::Tag, manifest, |_| {
+            brought += 1;
+            Ok::<_, ()>(Ok(Vec::new()))
+        })
+        .unwrap();
+    let all = collected.finish(None);
+    // The attached manifest counts as well.
+    assert_eq!(brought, MAX_ATTACHED / MAX_BUNDLE as u64 - 1);
+    assert_eq!(all.untaken.len(), 3);
+    assert!(all.untaken[0].why.contains("more than 67108864 bytes"));
+}
