@@ -1,7 +1,9 @@
 //! `lazaret lock`: writes down what names mean, or holds what is written against store and policy.
 
 use super::locked::{self, command};
-use super::{LockPlace, LockRequest, LockWhat, PullRequest, PullWhen, find, place, pull, source};
+use super::{
+    LockPlace, LockRequest, LockWhat, PullRequest, PullWhen, evidence, find, place, pull, source,
+};
 use crate::error::{Error, Kind, Result};
 use crate::host::{self, LockFile};
 use crate::image::quote::quoted;
@@ -11,7 +13,6 @@ use crate::policy::{Admit, Drift, Lock, Locked, LockedSigner, MAX_LOCK, Policy, 
 use crate::report::{self, clean};
 use crate::store::Store;
 use crate::store::source::SourceImage;
-use crate::trust::Evidence;
 use std::fmt::Write as _;
 
 /// Locks images as they come in now, or, where none is named, checks the lock. Exit code 0, or 1 if
@@ -215,7 +216,8 @@ fn accepted(
     let image = found.ok_or_else(|| find::not_found(&name, "the image was removed meanwhile"))?;
     let (manifest, config) = (&image.manifest, &image.config);
     let seen = place::seen(store, &name)?;
-    let (seen, evidence) = (seen.as_ref(), &Evidence::default());
+    let evidence = &evidence::of(policy, &name, &image, store)?;
+    let seen = seen.as_ref();
     if let Admit::Deny(reasons) = admit(
         policy,
         &name,
@@ -321,7 +323,7 @@ fn differences(entry: &Locked, policy: &Policy, store: Option<&Store>) -> Result
         let (was, is) = (&entry.platform, image.config.platform.to_string());
         lines.push(format!("platform was {was}, is {}", quoted(&is)));
     }
-    let evidence = Evidence::default();
+    let evidence = evidence::of(policy, &name, &image, store)?;
     let unproven = entry.unproven(&evidence);
     if !unproven.is_empty() {
         let names = locked::names(&unproven);

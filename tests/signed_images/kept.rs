@@ -49,7 +49,10 @@ fn a_key_that_leaves_the_policy_and_a_day_that_passes_stop_the_next_run() {
     scene.run().exits(125);
     scene.key("lab.pub", &signer);
     scene.demands_until("[\"lab.pub\"]", "2020-01-01");
-    scene.run().exits(125).says_in_words("nothing else");
+    scene
+        .run()
+        .exits(125)
+        .says_in_words("nobody's signature counts here after 2020-01-01");
     // Both must have signed now.
     scene.demands("{ all_of = [\"lab.pub\", \"other.pub\"] }");
     scene.run().exits(125).says_in_words("(1 of 2)");

@@ -284,13 +284,12 @@ impl Scene {
         self.demands_until(signed, "2999-12-31");
     }
 
-    /// As [`Scene::demands`], until some day; nothing else comes in.
+    /// As [`Scene::demands`], until some day.
     pub fn demands_until(&self, signed: &str, until: &str) {
         let address = self.address.clone();
         self.policy(&format!(
             "[[trust]]\nimage = [\"{address}/lab/**\", \"{address}/other/**\"]\naccept = {{ signed = {signed} }}\n\
-             until = {until}\nreason = \"the lab signs\"\n\
-             [[trust]]\nimage = \"{address}/**\"\naccept = \"reject\"\nreason = \"nothing else\"\n"
+             until = {until}\nreason = \"the lab signs\"\n"
         ));
     }
 

@@ -299,6 +299,23 @@ impl<'a> Reader<'a> {
         pattern
     }
 
+    /// Whether a rule has ended; if so, it stands on with another reason. What came in by proof alone
+    /// does not come in by less once nobody's proof counts.
+    pub(super) fn outlives(&self, common: &mut Common) -> bool {
+        let (Some((day, _)), Some(reason)) = (common.until, &common.reason) else {
+            return false;
+        };
+        let over = day < self.today && !reason.trim().is_empty();
+        if over {
+            let day = super::day_text(day);
+            common.reason = Some(format!(
+                "nobody's signature counts here after {day}: {reason}"
+            ));
+            common.until = None;
+        }
+        over
+    }
+
     /// The head of a rule; `None` if the rule has ended or says not enough.
     pub(super) fn head(
         &mut self,

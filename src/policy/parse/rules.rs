@@ -132,11 +132,12 @@ impl Reader<'_> {
             let hint = "image = \"registry.example/**\", or \"**\" for all";
             self.problem(span, "a trust rule about no image", hint);
         }
+        let mut accept = accept??;
+        if matches!(accept, Accept::Signed(_)) && self.outlives(&mut common) {
+            accept = Accept::Reject;
+        }
         let head = self.head(common, "trust", span, parsed)?;
-        Some(Trust {
-            head,
-            accept: accept??,
-        })
+        Some(Trust { head, accept })
     }
 
     fn accept(&mut self, parsed: &mut Parsed, value: &Value<'_>) -> Option<Accept> {

@@ -446,3 +446,24 @@ fn what_is_wanted_is_what_the_rules_about_an_image_name() {
             .is_empty()
     );
 }
+
+#[test]
+fn a_rule_that_wanted_proof_and_is_over_lets_nothing_in() {
+    let over = signed("[\"a.pub\"]").replace("reason", "until = 2020-01-01\nreason");
+    let policy = policy(&over);
+    let evidence = Evidence {
+        proofs: vec![key(0)],
+        ..Evidence::default()
+    };
+    // The wider rule of `strict` would take it without any proof.
+    for evidence in [&evidence, &Evidence::default()] {
+        let [reason] = &ask_for(&policy, IMAGE, evidence)[..] else {
+            panic!("one reason");
+        };
+        assert_eq!(
+            reason.why,
+            "nobody's signature counts here after 2020-01-01: our CI signs"
+        );
+    }
+    assert!(ask_for(&policy, "docker.io/library/redis:7", &evidence).is_empty());
+}
