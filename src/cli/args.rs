@@ -13,8 +13,8 @@ mod run;
 pub use account::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
 pub use images::{ImagesArgs, LoadArgs, LockArgs, PullArgs, RmiArgs, TrustArgs, VerifyArgs};
 pub use policy::{
-    PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
-    PolicyTrustArgs,
+    PolicyCheckArgs, PolicyDiffArgs, PolicyImportArgs, PolicyInitArgs, PolicyShowArgs,
+    PolicyTestArgs, PolicyTrustArgs,
 };
 pub use receipt::{ReceiptArgs, ReceiptVerb, ReceiptVerifyArgs};
 pub use run::{ImageAndCommand, ProgramAndArgs, ResourceArgs, RunArgs, ToolArgs};
@@ -197,6 +197,8 @@ pub enum PolicyVerb {
     Test(PolicyTestArgs),
     /// Tell what another policy would allow or deny
     Diff(PolicyDiffArgs),
+    /// Turn the policy of podman and skopeo into one of lazaret's
+    Import(PolicyImportArgs),
     /// Write a commented policy file of your own
     Init(PolicyInitArgs),
     /// Trust the policy of a project, as it stands

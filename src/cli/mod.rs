@@ -258,6 +258,10 @@ fn policy_verb(verb: PolicyVerb) -> u8 {
                 engine::policy::diff(&request),
             )
         }
+        PolicyVerb::Import(args) => {
+            let request = policy::import(args);
+            finish("policy import", TEXT, engine::policy::import(&request))
+        }
         PolicyVerb::Init(args) => {
             let request = policy::init(&args);
             finish("policy init", TEXT, engine::policy::init(request))

@@ -1,13 +1,13 @@
 //! `policy` and its verbs: argv -> requests.
 
 use super::args::{
-    Cli, PolicyCheckArgs, PolicyDiffArgs, PolicyInitArgs, PolicyShowArgs, PolicyTestArgs,
-    PolicyTrustArgs, Verb,
+    Cli, PolicyCheckArgs, PolicyDiffArgs, PolicyImportArgs, PolicyInitArgs, PolicyShowArgs,
+    PolicyTestArgs, PolicyTrustArgs, Verb,
 };
 use super::{run, usage};
 use crate::engine::{
-    PolicyCheckRequest, PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest, PolicyTestRequest,
-    PolicyTrustRequest,
+    PolicyCheckRequest, PolicyDiffRequest, PolicyImportRequest, PolicyInitRequest,
+    PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::Text;
@@ -36,6 +36,14 @@ pub(super) fn diff(args: PolicyDiffArgs) -> PolicyDiffRequest {
         before: args.before,
         after: args.after,
         format: args.format.map_or(Format::Text, Format::from),
+    }
+}
+
+pub(super) fn import(args: PolicyImportArgs) -> PolicyImportRequest {
+    PolicyImportRequest {
+        policy: args.policy,
+        registries: args.registries_d,
+        out: args.output,
     }
 }
 

@@ -160,8 +160,8 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
             let second = words.next().filter(|w| {
                 [
                     "ls", "list", "ps", "load", "pull", "push", "tag", "rm", "remove", "inspect",
-                    "run", "df", "prune", "show", "check", "explain", "test", "diff", "init",
-                    "trust", "verify", "key",
+                    "run", "df", "prune", "show", "check", "explain", "test", "diff", "import",
+                    "init", "trust", "verify", "key",
                 ]
                 .contains(w)
             });

@@ -39,10 +39,10 @@ pub mod version;
 pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
     InspectRequest, LoadRequest, LoadSource, LockPlace, LockRequest, LockWhat, LoginRequest,
-    LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyInitRequest, PolicyShowRequest,
-    PolicyTestRequest, PolicyTrustRequest, Prune, PruneFilter, PruneRequest, PsRequest,
-    PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest, RemoteRequest, RmRequest, RmiRequest,
-    RunRequest, SearchRequest, TagRequest, ToolRequest, TrustRequest, VerifyRequest,
+    LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyImportRequest, PolicyInitRequest,
+    PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune, PruneFilter, PruneRequest,
+    PsRequest, PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest, RemoteRequest, RmRequest,
+    RmiRequest, RunRequest, SearchRequest, TagRequest, ToolRequest, TrustRequest, VerifyRequest,
     VersionRequest, WantedImage,
 };
 

@@ -332,6 +332,17 @@ pub struct PolicyDiffRequest {
     pub format: Format,
 }
 
+/// `policy import`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyImportRequest {
+    /// The policy.json; `None`: where containers-policy.json(5) says.
+    pub policy: Option<PathBuf>,
+    /// The registries.d; `None`: where containers-registries.d(5) says.
+    pub registries: Option<PathBuf>,
+    /// The file to write, which must not be there; `None`: standard output.
+    pub out: Option<PathBuf>,
+}
+
 /// `policy init`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolicyInitRequest {

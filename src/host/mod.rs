@@ -7,6 +7,7 @@
 
 mod accounts;
 mod cgroup;
+mod containers;
 mod credentials;
 mod doctor;
 mod files;
@@ -23,6 +24,7 @@ pub mod tool;
 
 pub use accounts::{Forgotten, Kept, forget, keep};
 pub use cgroup::cgroup;
+pub use containers::{Containers, containers};
 pub use credentials::{Credential, credential};
 pub use doctor::{
     Check, Checkup, Level, Line, Problem, Snapshot, Status, around, doctor, why_no_cell,
@@ -31,7 +33,7 @@ pub use ids::pick_range;
 pub use interrupts::Interrupts;
 pub use lock_file::LockFile;
 pub use outside::outside;
-pub use policy_files::{InForce, Places, Text, policy, policy_from, policy_with, today};
+pub use policy_files::{InForce, Places, Text, key_file, policy, policy_from, policy_with, today};
 pub use project::{ProjectFile, TrustRecord, named, write_new};
 pub use registries::{Mirror, Registry, registries};
 

@@ -187,6 +187,19 @@ impl Text {
     }
 }
 
+/// The bytes of a key that a rule of the caller's may name: who else may write it decides what is
+/// signed by it.
+///
+/// # Errors
+/// As [`policy`] has for the files that rules name.
+pub fn key_file(path: &Path) -> Result<Vec<u8>> {
+    let uid = rustix::process::geteuid().as_raw();
+    read(path, Some(uid))?.ok_or_else(|| {
+        let cause = format!("there is no file {}", path.display());
+        Error::new(Kind::NotFound, cause)
+    })
+}
+
 /// Where the caller's policy file is or would be. Relative values do not count (XDG base directory
 /// specification).
 pub(super) fn user_file() -> Option<PathBuf> {

@@ -219,8 +219,7 @@ pub fn write_new(file: &Path, bytes: &[u8], replace: bool) -> Result<bool> {
     if !replace && rustix::fs::lstat(file).is_ok() {
         return Ok(false);
     }
-    write_beside(file, bytes, PRIVATE)?;
-    Ok(true)
+    put_beside(file, bytes, PRIVATE, replace)
 }
 
 /// Writes a file of the caller's beside its place, and moves it there when it is whole.
@@ -228,7 +227,14 @@ pub fn write_new(file: &Path, bytes: &[u8], replace: bool) -> Result<bool> {
 /// # Errors
 /// It cannot be written; what was in its place is as it was.
 pub(super) fn write_beside(file: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
+    put_beside(file, bytes, mode, true).map(drop)
+}
+
+/// As [`write_beside`]; `false` if a file came there meanwhile and is not to be replaced.
+fn put_beside(file: &Path, bytes: &[u8], mode: u32, replace: bool) -> Result<bool> {
+    // A file in the current folder is named without it.
+    let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
     std::fs::DirBuilder::new()
         .recursive(true)
         .create(folder)
@@ -245,15 +251,25 @@ pub(super) fn write_beside(file: &Path, bytes: &[u8], mode: u32) -> Result<()> {
             out.write_all(bytes)?;
             out.sync_all()
         })
-        .and_then(|()| std::fs::rename(&new, file));
-    if written.is_err() {
+        .and_then(|()| match replace {
+            true => std::fs::rename(&new, file),
+            // Of two at once one has it.
+            false => std::fs::hard_link(&new, file),
+        });
+    if written.is_err() || !replace {
         let _gone_or_never_made = std::fs::remove_file(&new);
+    }
+    if matches!(&written, Err(e) if !replace && e.kind() == std::io::ErrorKind::AlreadyExists)
+        && rustix::fs::lstat(file).is_ok()
+    {
+        return Ok(false);
     }
     written.or_call(|| format!("write {file:?}"))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder_fd =
         rustix::fs::open(folder, flags, Mode::empty()).or_call(|| format!("open {folder:?}"))?;
-    rustix::fs::fsync(&folder_fd).or_call(|| format!("fsync {folder:?}"))
+    rustix::fs::fsync(&folder_fd).or_call(|| format!("fsync {folder:?}"))?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod digest;
 mod explain;
 mod facts;
 mod grants;
+pub mod import;
 mod levels;
 mod limit;
 mod lint;

@@ -7,8 +7,9 @@ use super::parse::{Accept, Require, Trust};
 use super::pattern::matches;
 use super::subject::Subject;
 use super::words;
-use crate::image::Digest;
+use crate::error::Result;
 use crate::image::quote::quoted;
+use crate::image::{Digest, ImageName, Reference};
 use crate::trust::{Evidence, Failure, Fault, Key, Proof, Root, San, Signer as Made};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -26,6 +27,50 @@ pub(super) struct Signed {
     pub(super) need: Need,
     /// Each differs from the others.
     pub(super) of: Vec<Signer>,
+    /// What their signatures must name.
+    pub(super) names: Names,
+}
+
+/// What a signature must name to count. Of the forms that are read only simple signing names
+/// anything; a bundle never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Nothing, or what is asked for.
+    Any,
+    /// The repository of the image.
+    Repository,
+    /// The very name that is asked for: its tag too, but where a digest is asked for alone
+    /// (containers-policy.json(5), matchRepoDigestOrExact).
+    Exact,
+}
+
+impl Names {
+    /// As it stands behind `signed = [...]`; nothing where nothing is said.
+    pub(super) fn written(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Repository => ", names = \"repository\"",
+            Self::Exact => ", names = \"exact\"",
+        }
+    }
+
+    /// Whether what a signature names is enough for the image that is asked for.
+    fn fits(self, named: Option<&str>, asked: &ImageName) -> bool {
+        if self == Self::Any {
+            return true;
+        }
+        let (Some(named), ImageName::Registry(asked)) = (named, asked) else {
+            return false;
+        };
+        let Ok(reference) = Reference::parse(named) else {
+            return false;
+        };
+        // A name without one means no tag here, and not `latest`.
+        let last = named.rsplit('/').next().unwrap_or_default();
+        let tag = reference.tag.filter(|_| last.contains(':'));
+        let same = (&reference.domain, &reference.path) == (&asked.domain, &asked.path);
+        same && (self == Self::Repository || asked.tag.is_none() || tag == asked.tag)
+    }
 }
 
 /// How many signers are needed.
@@ -294,7 +339,7 @@ impl WantedSigners {
 
 impl Policy {
     /// The signers that [`super::admit`] will ask for of this image.
-    pub fn wanted_signers(&self, name: &crate::image::ImageName) -> WantedSigners {
+    pub fn wanted_signers(&self, name: &ImageName) -> WantedSigners {
         let subject = Subject::of(name);
         let mut wanted = WantedSigners::default();
         for level in &self.levels {
@@ -308,6 +353,38 @@ impl Policy {
             }
         }
         wanted
+    }
+}
+
+impl Policy {
+    /// Whether the trust roots that rules name could vouch for anybody. A run finds out when a
+    /// signature needs one; this is for whoever wants to know before.
+    ///
+    /// # Errors
+    /// `Malformed`: one cannot, with its rule and what is the matter.
+    pub fn check_roots(&self) -> Result<()> {
+        let mut known = BTreeSet::new();
+        for rules in self.levels.iter().map(|level| &level.rules) {
+            let trust = rules.trust.iter().filter_map(|rule| match &rule.accept {
+                Accept::Signed(signed) => Some((rule.head.at(rule.head.line), signed)),
+                _ => None,
+            });
+            let attested = rules.require.iter().flat_map(|rule| {
+                let all = rule.attested.iter();
+                all.map(|one| (rule.head.at(one.line), &one.signed))
+            });
+            for (origin, signed) in trust.chain(attested) {
+                for signer in &signed.of {
+                    if let Signer::Identity { root, .. } = signer
+                        && known.insert(root.digest)
+                    {
+                        root.check()
+                            .map_err(|error| error.context(format!("policy {origin}")))?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -369,6 +446,7 @@ fn lacking(
         .iter()
         .filter(about)
         .filter(of_kind)
+        .filter(|proof| signed.names.fits(proof.reference.as_deref(), asked.name))
         .collect();
     let (met, need) = (signed.met(&proofs), signed.count());
     if met >= need {
@@ -425,7 +503,11 @@ fn of_proof(
         };
     }
     if signed.of.iter().any(|signer| signer.is(&proof.signer)) {
-        return format!("{who} did");
+        return match &proof.reference {
+            named if signed.names.fits(named.as_deref(), asked.name) => format!("{who} did"),
+            Some(named) => format!("{who} did, and names {}", words::shown(named)),
+            None => format!("{who} did, and names no image"),
+        };
     }
     match &proof.signer {
         Made::Key { .. } => format!("{who} did, whom this rule does not name"),

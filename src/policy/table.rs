@@ -125,6 +125,8 @@ struct ImageText {
     base: Option<String>,
     /// Who has signed it: keys as rules name them, or identities.
     signed: Vec<SignerText>,
+    /// The image that these signatures name; without it, none.
+    named: Option<String>,
     /// What has been attested of it, by whom.
     attested: BTreeMap<String, Vec<SignerText>>,
 }
@@ -355,7 +357,7 @@ impl Case {
                 signer,
                 form: Form::BundleStatement,
                 about,
-                reference: None,
+                reference: self.image.named.clone(),
                 when: None,
                 attests: attests.clone(),
             });

@@ -12,6 +12,7 @@ mod devices;
 mod facts;
 mod files;
 mod hostile;
+mod import;
 mod laws;
 mod mounts;
 mod network;

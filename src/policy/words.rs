@@ -117,6 +117,16 @@ pub fn shown(text: &str) -> String {
     crate::image::quote::quoted(text)
 }
 
+/// `text` as the rest of a comment's line: what ends a line or hides on a terminal is escaped, and
+/// nothing is cut off.
+pub fn comment(text: &str) -> String {
+    let quoted = toml(text);
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or_default().replace("\\\"", "\"")
+}
+
 /// A parser's message in one line, capped, harmless on a terminal.
 pub fn one_line(text: &str) -> String {
     crate::image::quote::plain(&text.split_whitespace().collect::<Vec<_>>().join(" "))

@@ -60,6 +60,20 @@ pub struct PolicyDiffArgs {
     pub after: String,
 }
 
+/// Turn the policy of podman and skopeo into one of lazaret's
+#[derive(Debug, Args)]
+pub struct PolicyImportArgs {
+    /// Their policy.json; else ~/.config/containers/policy.json, or that of /etc/containers
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Their registries.d; else the one in the same places
+    #[arg(long, value_name = "DIR")]
+    pub registries_d: Option<PathBuf>,
+    /// Write a new file, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
 /// Write a commented policy file of your own
 #[derive(Debug, Args)]
 pub struct PolicyInitArgs {

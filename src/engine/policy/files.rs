@@ -4,7 +4,7 @@ use super::width;
 use crate::engine::request::{PolicyCheckRequest, PolicyInitRequest, PolicyTrustRequest};
 use crate::error::{Error, Kind, Result};
 use crate::host::{self, Places, ProjectFile, TrustRecord};
-use crate::policy::{Idle, Problem, diff, problems};
+use crate::policy::{Idle, Policy, Problem, diff, problems};
 use crate::report::{self, Format, clean, wrap};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn check(request: &PolicyCheckRequest) -> Result<u8> {
     if request.files.is_empty() {
         let force = host::policy(None);
         let (error, idle) = match force {
-            Ok(force) => (None, force.policy.idle()),
+            Ok(force) => looked_at(&force.policy),
             Err(error) => (Some(error), Vec::new()),
         };
         found.push(Found {
@@ -96,9 +96,15 @@ fn in_its_place(file: &Path) -> (Option<Error>, Vec<Idle>) {
         host::policy_from(&Places { user, ..places }, None).map(|force| force.policy)
     };
     match policy {
-        Ok(policy) => (None, policy.idle()),
+        Ok(policy) => looked_at(&policy),
         Err(error) => (Some(error), Vec::new()),
     }
+}
+
+/// What is the matter with a policy that is understood: a trust root that vouches for nobody, rules
+/// that do nothing.
+fn looked_at(policy: &Policy) -> (Option<Error>, Vec<Idle>) {
+    (policy.check_roots().err(), policy.idle())
 }
 
 fn checked(found: &[Found]) -> String {

@@ -3,12 +3,14 @@
 mod compare;
 mod explain;
 mod files;
+mod import;
 mod test;
 
 pub use compare::diff;
 pub(super) use explain::answers;
 pub use explain::explain;
 pub use files::{check, init, trust};
+pub use import::import;
 pub use test::test;
 
 use super::request::PolicyShowRequest;

@@ -180,7 +180,10 @@ impl Accept {
     /// As policies write it: `"tofu"`, `{ signed = [...] }`.
     pub(super) fn written(&self) -> String {
         match self {
-            Self::Signed(signed) => format!("{{ signed = {} }}", signed.written()),
+            Self::Signed(signed) => {
+                let names = signed.names.written();
+                format!("{{ signed = {}{names} }}", signed.written())
+            }
             other => format!("\"{}\"", other.word()),
         }
     }
@@ -198,7 +201,10 @@ impl Accept {
     /// What it takes, whatever the files of its keys are called.
     pub(super) fn identified(&self) -> String {
         match self {
-            Self::Signed(signed) => format!("signed {}", signed.identified()),
+            Self::Signed(signed) => {
+                let names = signed.names.written();
+                format!("signed {}{names}", signed.identified())
+            }
             other => other.word().to_owned(),
         }
     }

@@ -6,6 +6,7 @@ use crate::policy::caps::NAMES as CAPABILITIES;
 use crate::policy::grants::VerifyMode;
 use crate::policy::limit::{Limit, Unit};
 use crate::policy::require::{self, Facts, NoneWord};
+use crate::policy::signed::{Names, Signed};
 use crate::policy::{devices, mounts, tool, words};
 use std::ops::Range;
 use std::rc::Rc;
@@ -160,17 +161,20 @@ impl Reader<'_> {
                 known.map(|(_, accept)| accept.clone())
             }
             DeValue::Table(table) if table.contains_key("signed") => {
-                let mut signed = None;
+                let (mut signed, mut names) = (None, Some(Names::Any));
                 for (key, value) in table {
                     match key.get_ref().as_ref() {
                         "signed" => signed = self.signed(parsed, value),
+                        "names" => names = self.names(value),
                         other => {
-                            self.unknown(&key.span(), other, "accept", &["signed"]);
+                            self.unknown(&key.span(), other, "accept", &["signed", "names"]);
                             return None;
                         }
                     }
                 }
-                signed.map(Accept::Signed)
+                let (signed, names) = (signed?, names?);
+                let signed = Rc::unwrap_or_clone(signed);
+                Some(Accept::Signed(Rc::new(Signed { names, ..signed })))
             }
             _ => {
                 self.problem(&span, "accept means nothing so", hint);

@@ -3,7 +3,7 @@
 
 use super::reader::{Reader, Value};
 use super::{Beside, Parsed};
-use crate::policy::signed::{Attested, KINDS, MAX_SIGNERS, Need, Signed, Signer};
+use crate::policy::signed::{Attested, KINDS, MAX_SIGNERS, Names, Need, Signed, Signer};
 use crate::policy::words;
 use crate::trust::{Key, Root};
 use std::ops::Range;
@@ -100,7 +100,23 @@ impl Reader<'_> {
             self.problem(&span, cause, HINT);
             return None;
         }
-        Some(Rc::new(Signed { need, of }))
+        let names = Names::Any;
+        Some(Rc::new(Signed { need, of, names }))
+    }
+
+    /// `names = "exact"`: what a signature must name.
+    pub(super) fn names(&mut self, value: &Value<'_>) -> Option<Names> {
+        match self.string(value, "names")?.as_str() {
+            "repository" => Some(Names::Repository),
+            "exact" => Some(Names::Exact),
+            other => {
+                let cause = format!("names = {} means nothing", words::toml(other));
+                let hint = "names is \"repository\" or \"exact\"; without it a signature may name \
+                            nothing";
+                self.problem(&value.span(), cause, hint);
+                None
+            }
+        }
     }
 
     /// How many of which list.

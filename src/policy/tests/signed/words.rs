@@ -259,3 +259,101 @@ fn programs_of_this_machine_are_signed_by_nobody() {
         "{reason:#?}"
     );
 }
+
+/// `names`: a signature that names another tag, another repository or nothing is none.
+#[test]
+fn what_must_be_named() {
+    let of = |names: &str| {
+        format!(
+            "[[trust]]\nimage = \"registry.lab.example/**\"\naccept = {{ signed = [\"a.pub\"], names = {names} }}\n\
+             reason = \"our CI signs\"\n"
+        )
+    };
+    let naming = |name: &str| Proof {
+        reference: Some(name.to_owned()),
+        ..key(0)
+    };
+    let here = "registry.lab.example/grade/judge";
+    for (names, named, fine) in [
+        ("\"repository\"", Some(here), true),
+        (
+            "\"repository\"",
+            Some("registry.lab.example/grade/judge:2"),
+            true,
+        ),
+        (
+            "\"repository\"",
+            Some("registry.lab.example/grade/other:1"),
+            false,
+        ),
+        (
+            "\"repository\"",
+            Some("registry.lab.example:5000/grade/judge:1"),
+            false,
+        ),
+        ("\"repository\"", Some("no/NAME"), false),
+        ("\"repository\"", None, false),
+        (
+            "\"exact\"",
+            Some("registry.lab.example/grade/judge:1"),
+            true,
+        ),
+        (
+            "\"exact\"",
+            Some("registry.lab.example/grade/judge:2"),
+            false,
+        ),
+        ("\"exact\"", Some(here), false),
+        ("\"exact\"", None, false),
+    ] {
+        let policy = policy(&of(names));
+        let proof = named.map_or(key(0), naming);
+        let reasons = ask(&policy, &[proof]);
+        assert_eq!(reasons.is_empty(), fine, "{names} {named:?}");
+        if let [reason] = &reasons[..] {
+            let told = named.map_or("names no image".to_owned(), |_| "and names ".to_owned());
+            assert!(reason.asked.contains(&told), "{}", reason.asked);
+            assert!(
+                reason.rule.contains(&format!("names = {names}")),
+                "{}",
+                reason.rule
+            );
+        }
+    }
+    // A layout has no repository that could be named.
+    let disk = of("\"repository\"").replace("registry.lab.example/**", "oci:/srv/**");
+    let evidence = Evidence {
+        proofs: vec![naming(here)],
+        ..Evidence::default()
+    };
+    assert_eq!(ask_for(&policy(&disk), "oci:/srv/x", &evidence).len(), 1);
+    for names in ["\"any\"", "\"\"", "1", "[\"exact\"]"] {
+        assert!(read(&of(names)).is_err(), "{names}");
+    }
+    // Another word is another policy.
+    let digests = ["\"repository\"", "\"exact\""].map(|names| policy(&of(names)).digest());
+    assert!(digests[0] != digests[1]);
+    assert!(!digests.contains(&policy(&signed("[\"a.pub\"]")).digest()));
+}
+
+/// A trust root that vouches for nobody is found before a signature needs it.
+#[test]
+fn a_root_of_no_use_is_found() {
+    let identity = "{ issuer = \"https://lab.example\", identity = \"ana@lab.example\", root = \"root.json\" }";
+    let error = policy(&signed(&format!("[{identity}]")))
+        .check_roots()
+        .unwrap_err();
+    assert!(
+        error.cause.contains("policy.toml:3") && error.cause.contains("trust root"),
+        "{error}"
+    );
+    let attested = format!("[[require]]\nattested = {{ slsa = [{identity}] }}\nreason = \"r\"\n");
+    assert!(policy(&attested).check_roots().is_err());
+    let public = identity.replace(", root = \"root.json\"", "");
+    assert!(
+        policy(&signed(&format!("[{public}]")))
+            .check_roots()
+            .is_ok()
+    );
+    assert!(policy(&signed("[\"a.pub\"]")).check_roots().is_ok());
+}
