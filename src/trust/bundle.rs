@@ -18,6 +18,14 @@ const MEDIA_TYPES: [&str; 2] = [
     "application/vnd.dev.sigstore.bundle+json;version=0.3",
 ];
 
+/// The kinds of log entries that are read, with their versions: of rekor's first version, and what its
+/// second has for signatures over the bytes themselves.
+const ENTRIES: [(&str, &str); 3] = [
+    ("hashedrekord", "0.0.1"),
+    ("hashedrekord", "0.0.2"),
+    ("dsse", "0.0.1"),
+];
+
 /// The most log entries and timestamps of one bundle: each is looked at.
 const MAX_WITNESSES: usize = 8;
 
@@ -106,6 +114,24 @@ struct Material {
 #[serde(rename_all = "camelCase")]
 struct LogEntry {
     inclusion_proof: Option<IgnoredAny>,
+    #[serde(default)]
+    kind_version: KindVersion,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KindVersion {
+    kind: String,
+    version: String,
+}
+
+impl LogEntry {
+    /// Its kind and version, if it is one that is not read.
+    fn unread(&self) -> Option<String> {
+        let KindVersion { kind, version } = &self.kind_version;
+        let read = ENTRIES.contains(&(kind.as_str(), version.as_str()));
+        (!read).then(|| format!("{kind} {version}"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -162,8 +188,12 @@ pub(super) fn verify(
     }
     // The gate has taken it, so it is text.
     let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let bundle = Bundle::from_json(text)
-        .map_err(|e| Fault::Malformed(format!("the bundle is not valid: {e}")))?;
+    let bundle = Bundle::from_json(text).map_err(|e| {
+        match material.tlog_entries.iter().find_map(LogEntry::unread) {
+            Some(kind) => Fault::Unsupported(format!("a log entry of {kind:?}")),
+            None => Fault::Malformed(format!("the bundle is not valid: {e}")),
+        }
+    })?;
     if by_key {
         return of_key(&bundle, subject, against);
     }

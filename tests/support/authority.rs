@@ -16,6 +16,8 @@ const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+const SUBJECT_KEY: &[u8] = &[0x55, 0x1d, 0x0e];
+const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
@@ -180,6 +182,8 @@ pub struct Wish {
     pub timestamp: bool,
     /// The certificate was logged.
     pub logged: bool,
+    /// The log is of rekor's second version, which promises nothing and knows no time.
+    pub second_log: bool,
 }
 
 impl Wish {
@@ -195,6 +199,7 @@ impl Wish {
             promise: true,
             timestamp: false,
             logged: true,
+            second_log: false,
         }
     }
 }
@@ -231,6 +236,7 @@ impl Authority {
                 extensions: vec![
                     extension(BASIC_CONSTRAINTS, true, &sequence(&[&[1, 1, 0xff]])),
                     extension(KEY_USAGE, true, &[0x03, 0x02, 0x01, 0x06]),
+                    extension(SUBJECT_KEY, false, &tlv(0x04, &[&key.id()[..20]])),
                 ],
             }
             .signed(key, &[])
@@ -307,6 +313,11 @@ impl Authority {
             extension(KEY_USAGE, true, &[0x03, 0x02, 0x07, 0x80]),
             extension(EXTENDED_KEY_USAGE, false, &sequence(&[&oid(CODE_SIGNING)])),
             extension(SUBJECT_ALT_NAME, true, &san),
+            extension(
+                AUTHORITY_KEY,
+                false,
+                &sequence(&[&tlv(0x80, &[&self.ca.id()[..20]])]),
+            ),
         ];
         if !wish.issuer.is_empty() {
             let issuer = tlv(0x0c, &[wish.issuer.as_bytes()]);
@@ -388,7 +399,10 @@ impl Authority {
             },
             "canonicalizedBody": STANDARD.encode(&body),
         });
-        if wish.promise {
+        if wish.second_log {
+            entry["kindVersion"]["version"] = json!("0.0.2");
+            entry.as_object_mut().unwrap().remove("integratedTime");
+        } else if wish.promise {
             let promise = self.log.sign(promised.to_string().as_bytes());
             entry["inclusionPromise"] = json!({ "signedEntryTimestamp": STANDARD.encode(promise) });
         }
@@ -456,6 +470,10 @@ impl Authority {
                 (signature, ("dsseEnvelope", content), "dsse", body)
             }
         };
+        let body = match wish.second_log {
+            true => second_body(wish, &certificate, content.1.clone()),
+            false => body,
+        };
         let mut bundle = json!({
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": {
@@ -470,6 +488,32 @@ impl Authority {
                 json!({ "rfc3161Timestamps": [{ "signedTimestamp": reply }] });
         }
         bundle
+    }
+}
+
+/// What a log of rekor's second version says of a bundle's content (sigstore/rekor-tiles, entry.proto).
+fn second_body(wish: &Wish, certificate: &[u8], content: Value) -> Value {
+    let verifier = json!({
+        "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+        "x509Certificate": { "rawBytes": STANDARD.encode(certificate) },
+    });
+    let hash = |bytes: &[u8]| json!({ "algorithm": "SHA2_256", "digest": STANDARD.encode(sha256(&[bytes])) });
+    match &wish.predicate {
+        None => {
+            json!({ "apiVersion": "0.0.2", "kind": "hashedrekord", "spec": { "hashedRekordV002": {
+                "data": hash(&wish.manifest),
+                "signature": { "content": content["signature"], "verifier": verifier },
+            }}})
+        }
+        Some(_) => {
+            let payload = STANDARD
+                .decode(content["payload"].as_str().unwrap())
+                .unwrap();
+            json!({ "apiVersion": "0.0.2", "kind": "dsse", "spec": { "dsseV002": {
+                "payloadHash": hash(&payload),
+                "signatures": [{ "content": content["signatures"][0]["sig"], "verifier": verifier }],
+            }}})
+        }
     }
 }
 

@@ -122,13 +122,13 @@ pub fn check(name: &str) -> Result<(), String> {
             std::env::var_os("LAZARET_TEST_SERVICES").is_some_and(|v| !v.is_empty()),
             "LAZARET_TEST_SERVICES names no layout with redis and postgres (.ci/run makes one)",
         ),
-        "securesystemslib" => {
+        "securesystemslib" | "sigstore" => {
             let asked = Command::new(python())
-                .args(["-c", "import securesystemslib"])
+                .args(["-c", &format!("import {name}")])
                 .output();
             yes(
                 asked.is_ok_and(|out| out.status.success()),
-                "python3 does not know it: pip install securesystemslib cryptography, and name \
+                "python3 does not know it: pip install securesystemslib cryptography sigstore, and name \
                  that python in LAZARET_TEST_PYTHON",
             )
         }

@@ -197,6 +197,28 @@ fn every_witness_is_needed() {
     assert!(outcome.is_err(), "{outcome:?}");
 }
 
+/// Rekor's second version promises nothing and knows no time: a timestamp authority does.
+#[test]
+fn the_second_version_of_the_log_is_read_over_a_manifest() {
+    let second = |change: &dyn Fn(&mut Wish)| {
+        made(|w| {
+            (w.second_log, w.timestamp, w.predicate) = (true, true, None);
+            change(w);
+        })
+    };
+    let proof = second(&|_| {}).unwrap();
+    assert_eq!(proof.form, Form::BundleMessage);
+    assert_eq!(second(&|w| w.timestamp = false), Err(Fault::NoTime));
+    let predicate = Some("https://spdx.dev/Document".to_owned());
+    let statement = second(&|w| w.predicate.clone_from(&predicate));
+    assert_eq!(
+        statement,
+        Err(Fault::Unsupported(
+            "a log entry of \"dsse 0.0.2\"".to_owned()
+        ))
+    );
+}
+
 #[test]
 fn strangers_vouch_for_nobody() {
     let stranger = STRANGERS.bundle(&wish(|_| {}));

@@ -178,7 +178,9 @@ fn expected(form: Form, how: How, wrong: Wrong, outcome: &Result<Proof, Fault>) 
 
 #[test]
 fn form_by_key_by_fault() {
-    let mut table = String::new();
+    // The fault is the column: ok where its outcome is the one that it must have, - where it cannot be.
+    let columns = WRONGS.map(|wrong| format!("{wrong:?}"));
+    let mut table = format!("{:<24} {:<11} {}\n", "form", "key", columns.join(" "));
     let mut bad = Vec::new();
     for form in FORMS {
         for (how, signer, other) in SIGNERS.iter() {
@@ -208,7 +210,8 @@ fn form_by_key_by_fault() {
                         "BAD"
                     }
                 };
-                write!(row, " {wrong:?}:{cell}").unwrap();
+                let width = format!("{wrong:?}").len();
+                write!(row, " {cell:<width$}").unwrap();
                 if let (Wrong::Nothing, Ok(proof)) = (wrong, outcome) {
                     let signer = Signer::Key {
                         fingerprint: key.fingerprint,
