@@ -124,6 +124,7 @@ pub(super) fn fetch(
     // Names and documents first: what is not let in has no layer fetched.
     let found = found(&mut ours, &interrupts)?;
     if found.is_empty() {
+        answered(&worker, &interrupts)?;
         worker.finish()?;
         return Err(Error::new(
             Kind::Worker,
@@ -306,6 +307,16 @@ fn found(ours: &mut Ours, interrupts: &Interrupts) -> Result<Vec<u8>> {
             return Ok(text);
         }
     }
+}
+
+/// Waits until the worker says how it ended.
+fn answered(worker: &Worker, interrupts: &Interrupts) -> Result<()> {
+    let mut fds = [
+        PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(worker.answer(), PollFlags::IN),
+    ];
+    rustix::io::retry_on_intr(|| poll(&mut fds, None)).or_call(|| "poll")?;
+    interrupts.check()
 }
 
 /// Whether policy lets an image in under a registry's name.

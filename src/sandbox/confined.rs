@@ -13,16 +13,20 @@ use super::{init, landlock, mounts, payload, spawn};
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::{IdMap, Resource, Securebits, seccomp};
 use crate::sys::{self, Cloned, Filter, Namespaces, SingleThread};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What a confined job keeps: owners, modes and access below its root folder, nothing else.
 const KEEP: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER"];
 /// The most bytes that a job may answer.
 const MAX_ANSWER: usize = 256 << 20;
+/// How long an answer may take from its first byte until the job is gone.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Address space of a job, in bytes: a bound on what hostile bytes can make it allocate.
 const ADDRESS_SPACE: u64 = 2 << 30;
 
@@ -149,11 +153,12 @@ impl Job {
         self.answer.as_fd()
     }
 
-    /// Waits for the job's end and returns its bytes.
+    /// Waits for the job's end and returns its bytes. From its first byte on an answer has
+    /// [`ANSWER`] until the job is gone.
     ///
     /// Errors: `Worker` when the job died or broke the protocol, or could not be confined.
     pub fn finish(mut self) -> Result<Vec<u8>> {
-        let bytes = read_answer(&self.answer);
+        let bytes = read_answer(&self.answer, &self.pidfd, ANSWER);
         if bytes.is_err() {
             self.signal()?;
         }
@@ -207,14 +212,32 @@ fn wait(pidfd: &OwnedFd) -> Result<i32> {
     }))
 }
 
-fn read_answer(answer: &OwnedFd) -> Result<Vec<u8>> {
+/// Reads an answer to its end, and waits until `process` has ended. How long the first byte takes is
+/// the job's affair; from there on there are `time`.
+fn read_answer(answer: &OwnedFd, process: &OwnedFd, time: Duration) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 1 << 16];
+    let mut until = None;
+    let ready = |fd: &OwnedFd, until: Option<Instant>| {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| rustix::time::Timespec::try_from(left).ok());
+        let mut fds = [PollFd::new(fd, PollFlags::IN)];
+        let ready = rustix::io::retry_on_intr(|| poll(&mut fds, left.as_ref()));
+        match ready.or_call(|| "poll a worker")? {
+            0 => Err(Error::new(
+                Kind::Worker,
+                "a worker began to answer and did not come to its end",
+            )),
+            _ => Ok(()),
+        }
+    };
     loop {
+        ready(answer, until)?;
         let n = rustix::io::retry_on_intr(|| rustix::io::read(answer, &mut buffer[..]))
             .or_call(|| "read a worker's answer")?;
+        let until = *until.get_or_insert_with(|| Instant::now() + time);
         if n == 0 {
-            return Ok(bytes);
+            return ready(process, Some(until)).map(|()| bytes);
         }
         bytes.extend_from_slice(&buffer[..n]);
         if bytes.len() > MAX_ANSWER {
@@ -344,4 +367,40 @@ fn enter(
     rustix::thread::set_no_new_privs(true).at("prctl PR_SET_NO_NEW_PRIVS")?;
     // libc's own fork, so that the job may start threads.
     sys::fork(one).at("fork the job")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer of some bytes by who then does not go, or does.
+    fn answer(bytes: &[u8], ends: bool) -> Result<Vec<u8>> {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let (process, end) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&write, bytes).unwrap();
+        let held = (!ends).then_some(end);
+        let kept = held.is_some().then_some(write);
+        let time = Duration::from_millis(50);
+        let answer = read_answer(&read, &process, time);
+        drop((held, kept));
+        answer
+    }
+
+    #[test]
+    fn who_has_begun_to_answer_comes_to_an_end() {
+        assert_eq!(answer(b"+all", true).unwrap(), b"+all");
+        let error = answer(b"+half", false).unwrap_err();
+        assert_eq!(error.kind, Kind::Worker);
+        assert!(error.cause.contains("its end"), "{error}");
+    }
+
+    #[test]
+    fn who_has_answered_goes() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let (process, _stays) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&write, b"+all").unwrap();
+        drop(write);
+        let error = read_answer(&read, &process, Duration::from_millis(50)).unwrap_err();
+        assert!(error.cause.contains("its end"), "{error}");
+    }
 }

@@ -179,6 +179,7 @@ impl<'a> Layers<'a> {
         progress: &mut Progress,
     ) -> Result<()> {
         let mut worker = Some(worker);
+        let mut answered = false;
         let mut buffer = vec![0; BUFFER];
         loop {
             let busy = self.begin(progress)?;
@@ -192,9 +193,7 @@ impl<'a> Layers<'a> {
                     making.feed(file, there, whole)?;
                 }
             }
-            if lanes.is_empty()
-                && let Some(worker) = worker.take()
-            {
+            if answered && let Some(worker) = worker.take() {
                 worker.finish()?;
                 self.all_came()?;
             }
@@ -206,8 +205,12 @@ impl<'a> Layers<'a> {
                 return Ok(());
             }
             progress.tick();
-            let ready = self.wait(interrupts, &lanes, busy || progress.is_behind())?;
+            // A worker that stays silent keeps nobody who presses ^C.
+            let asked = worker.as_ref().filter(|_| lanes.is_empty());
+            let again = busy || progress.is_behind();
+            let ready = self.wait(interrupts, &lanes, asked, again)?;
             interrupts.check()?;
+            answered = ready.worker;
             let mut ended = Vec::new();
             for (at, lane) in lanes.iter_mut().enumerate() {
                 if ready.lanes.get(at) == Some(&true) {
@@ -261,7 +264,13 @@ impl<'a> Layers<'a> {
         Ok(busy)
     }
 
-    fn wait(&self, interrupts: &Interrupts, lanes: &[Lane], again: bool) -> Result<Ready> {
+    fn wait(
+        &self,
+        interrupts: &Interrupts,
+        lanes: &[Lane],
+        worker: Option<&Worker>,
+        again: bool,
+    ) -> Result<Ready> {
         let mut fds = vec![PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN)];
         for lane in lanes {
             fds.push(PollFd::from_borrowed_fd(lane.fd(), PollFlags::IN));
@@ -282,11 +291,16 @@ impl<'a> Layers<'a> {
                 }
             }
         }
+        let asked = worker.map(|worker| {
+            fds.push(PollFd::from_borrowed_fd(worker.answer(), PollFlags::IN));
+            fds.len() - 1
+        });
         let timeout = again.then_some(&AGAIN);
         rustix::io::retry_on_intr(|| poll(&mut fds, timeout)).or_call(|| "poll")?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         Ok(Ready {
             lanes: (1..=lanes.len()).map(ready).collect(),
+            worker: asked.is_some_and(ready),
             answers: answers
                 .into_iter()
                 .filter(|(_, fd)| ready(*fd))
@@ -371,6 +385,8 @@ fn right_size(file: &File, digest: &Digest, size: u64) -> Result<()> {
 /// What poll(2) found.
 struct Ready {
     lanes: Vec<bool>,
+    /// Whether the fetch worker answers, where it was asked.
+    worker: bool,
     /// The places of layers whose workers have answered.
     answers: Vec<usize>,
 }
