@@ -85,6 +85,8 @@ pub enum Verb {
     Receipt(ReceiptArgs),
     /// Tell what holds each promise on this machine, and what would mend it
     Doctor(DoctorArgs),
+    /// Read a report of a run (run --report) back to people
+    ExplainReport(ExplainReportArgs),
     /// Show the version
     Version(VersionArgs),
     /// Print a completion script for a shell
@@ -356,6 +358,14 @@ pub struct DoctorArgs {
     /// How it is printed
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     pub format: Option<FormatArg>,
+}
+
+/// Read a report of a run (run --report) back to people
+#[derive(Debug, Args)]
+pub struct ExplainReportArgs {
+    /// What --report wrote; - is standard input
+    #[arg(value_name = "FILE|-", allow_hyphen_values = true)]
+    pub file: std::path::PathBuf,
 }
 
 /// Show the version

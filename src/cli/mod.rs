@@ -87,6 +87,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Policy(args) => policy_verb(args.verb),
         Verb::Receipt(args) => receipt_verb(args.verb),
         Verb::Doctor(args) => doctor(args),
+        Verb::ExplainReport(args) => explain_report(args),
         Verb::Version(args) => version(args),
         Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),
         Verb::Man(args) => finish("man", TEXT, man::man(&args)),
@@ -288,6 +289,12 @@ fn receipt_verb(verb: ReceiptVerb) -> u8 {
 fn doctor(args: args::DoctorArgs) -> u8 {
     let request = objects::doctor(args);
     finish("doctor", request.format, engine::doctor::doctor(&request))
+}
+
+fn explain_report(args: args::ExplainReportArgs) -> u8 {
+    let request = objects::explain_report(args);
+    let done = engine::explain_report::explain_report(&request);
+    finish("explain-report", TEXT, done)
 }
 
 fn version(args: args::VersionArgs) -> u8 {

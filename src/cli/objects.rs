@@ -1,12 +1,15 @@
-//! `load`, `pull`, `lock`, `inspect`, `rmi`, `rm`, `verify`, `trust`, `receipt`, `doctor`,
+//! `load`, `pull`, `lock`, `inspect`, `explain-report`, `rmi`, `rm`, `verify`, `trust`, `receipt`, `doctor`,
 //! `version`: argv -> requests.
 
 use super::args::ReceiptVerifyArgs;
 use super::args::{
-    DoctorArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, TrustArgs, VerifyArgs,
+    DoctorArgs, ExplainReportArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, TrustArgs,
+    VerifyArgs,
 };
 use super::values;
-use crate::engine::{DoctorRequest, RmRequest, RmiRequest, TrustRequest, VerifyRequest};
+use crate::engine::{
+    DoctorRequest, ExplainReportRequest, RmRequest, RmiRequest, TrustRequest, VerifyRequest,
+};
 use crate::engine::{InspectKind, InspectRequest, LoadRequest, LoadSource, VersionRequest};
 use crate::engine::{LockPlace, LockRequest, LockWhat, PullWhen};
 use crate::engine::{ReceiptVerifyRequest, WantedImage};
@@ -78,6 +81,11 @@ pub fn inspect(args: InspectArgs) -> Result<InspectRequest> {
         },
         format: template(args.format)?,
     })
+}
+
+/// `explain-report`.
+pub fn explain_report(args: ExplainReportArgs) -> ExplainReportRequest {
+    ExplainReportRequest { file: args.file }
 }
 
 /// `rmi`.

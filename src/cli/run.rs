@@ -75,6 +75,7 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
                 Some(text) => values::stop_timeout(text)?,
                 None => None,
             },
+            explain: args.explain.as_deref().map(values::explain).transpose()?,
             verify: args.verify.map(|mode| match mode {
                 VerifyArg::Stat => VerifyMode::Stat,
                 VerifyArg::Full => VerifyMode::Full,

@@ -31,6 +31,7 @@ pub fn request(args: ToolArgs) -> Result<ToolRequest> {
         pids_limit: args.pids_limit.as_deref().map(limits::pids).transpose()?,
         resources: limits::resources(&args.resources)?,
         ulimits: limits::ulimits(&args.ulimit)?,
+        explain: args.explain.as_deref().map(values::explain).transpose()?,
         profile: args.profile,
         tty: args.tty,
         interactive: args.interactive,

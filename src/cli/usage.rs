@@ -132,7 +132,8 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 21] = [
+    const SIMPLE: [&str; 22] = [
+        "explain-report",
         "man",
         "pull",
         "push",

@@ -2,7 +2,7 @@
 
 use crate::engine::LockPlace;
 use crate::error::{Error, Kind, Result};
-use crate::policy::Network;
+use crate::policy::{Explain, Network};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -189,6 +189,16 @@ pub fn keep_id(text: &str) -> Result<bool> {
         )
         .hint("--userns keep-id is; without it no id inside is you")),
     }
+}
+
+/// `--explain`: `calls` or `off`.
+pub fn explain(text: &str) -> Result<Explain> {
+    Explain::of(text).ok_or_else(|| match text {
+        "full" => Error::new(Kind::Unsupported, "--explain=full is not built yet")
+            .hint("--explain=calls tells of refused system calls"),
+        other => usage(format!("--explain={other} means nothing"))
+            .hint("--explain=calls tells of refused system calls, --explain=off of none"),
+    })
 }
 
 /// `--network`: `none` or `host`.

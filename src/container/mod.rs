@@ -1,10 +1,12 @@
 //! Running containers: the supervisor's loop, its relays, and the records of what is kept.
 
 pub mod cgroup;
+mod denials;
 mod helper;
 pub mod meter;
 mod names;
 pub mod record;
+mod refused;
 mod relay;
 mod sampler;
 mod signals;

@@ -2,7 +2,10 @@
 //! until pid 1 has ended.
 
 use super::cgroup::Cgroup;
+use super::denials::Denials;
+pub use super::denials::Denied;
 use super::meter::{Holder, Meter, What};
+use super::refused::refused;
 use super::relay::{Own, Relay, ready};
 pub use super::signals::Signals;
 use super::terminal::{RawTerminal, copy_window_size, reopen_terminal};
@@ -32,6 +35,10 @@ pub struct Exit {
     pub meters: Vec<Meter>,
     /// What pid 1 and all processes that it waited for have used together.
     pub usage: Usage,
+    /// System calls that were refused, where that was to be told, in the order of their first.
+    pub denied: Vec<Denied>,
+    /// Why they could not be told, an errno.
+    pub untold: Option<i32>,
 }
 
 /// What ended a cell.
@@ -96,6 +103,8 @@ enum Wake {
     Signals,
     Control,
     Report,
+    Payload,
+    Denied,
     Stream(usize),
 }
 
@@ -136,6 +145,7 @@ struct Loop<'a> {
     control_open: bool,
     payload_open: bool,
     report_open: bool,
+    denials: Denials,
 }
 
 /// Runs the loop to the end of the cell. `cgroup`: the cell's, if it has one. `beside` is called once, when the command has ended, while
@@ -198,10 +208,13 @@ pub fn supervise(
             stream_error: None,
             meters: Vec::new(),
             usage: Usage::default(),
+            denied: Vec::new(),
+            untold: None,
         },
         control_open: true,
         payload_open: true,
         report_open: true,
+        denials: Denials::default(),
     };
     let result = this
         .open_pipes()
@@ -219,6 +232,7 @@ pub fn supervise(
     result?;
     told?;
     payload_told?;
+    (this.exit.denied, this.exit.untold) = this.denials.take();
     this.drain_streams(signals)?;
     drop(this.raw.take());
     if let Some(failure) = this.failure.take() {
@@ -346,6 +360,11 @@ impl Loop<'_> {
                     Wake::Signals => self.forward(signals)?,
                     Wake::Control => self.hear_control_out()?,
                     Wake::Report => self.report_open = self.running.read_report()?,
+                    Wake::Payload => {
+                        self.hear_control_out()?;
+                        self.hear_payload()?;
+                    }
+                    Wake::Denied => self.denials.serve(self.running),
                     Wake::Stream(_) => {}
                 }
             }
@@ -364,6 +383,13 @@ impl Loop<'_> {
         }
         if self.report_open {
             watched.push((Wake::Report, running.report.as_fd(), PollFlags::IN));
+        }
+        // Whoever is refused waits for the answer.
+        if let Some(listener) = self.denials.fd() {
+            watched.push((Wake::Denied, listener, PollFlags::IN));
+        } else if running.tells() && self.payload_open && !self.denials.is_settled() {
+            let records = running.payload_records.as_fd();
+            watched.push((Wake::Payload, records, PollFlags::IN));
         }
         for stream in [INPUT, OUTPUT, ERROR] {
             if let (Some(relay), Some((from, to))) = (&self.relays[stream], self.ends(stream)) {
@@ -592,6 +618,9 @@ impl Loop<'_> {
                 self.watcher.start(self.running)?;
             }
             Told::View(view) => self.watcher.see(view)?,
+            Told::Listening(_) => {
+                return Err(Error::new(Kind::Launch, "pid 1 broke the protocol"));
+            }
             Told::Refused => {
                 self.exit.findings = self.running.findings()?;
                 self.report_open = false;
@@ -621,6 +650,7 @@ impl Loop<'_> {
                 return Ok(false);
             }
             Told::Took { step, nanoseconds } => self.exit.took.push((step, nanoseconds)),
+            Told::Listening(listening) => self.denials.settle(listening),
             // The payload without go only says that there was none: pid 1 or the verifier says why.
             Told::Failed(error) if error.errno == Some(libc::ECANCELED) => {}
             Told::Failed(error) => {
@@ -629,50 +659,5 @@ impl Loop<'_> {
             _ => return Err(Error::new(Kind::Launch, "the payload broke the protocol")),
         }
         Ok(true)
-    }
-}
-
-/// The verifier's refusal.
-fn refused(findings: &[Finding]) -> Error {
-    if findings.is_empty() {
-        // Nobody accuses an image of what somebody else did to the verifier.
-        return Error::new(
-            Kind::Launch,
-            "the check of the layers ended before it was done; nothing was run",
-        )
-        .hint("it may have been killed from outside, or by the kernel for want of memory");
-    }
-    let mut error = Error::new(
-        Kind::Integrity,
-        "a layer is not what was unpacked; nothing was run",
-    );
-    for finding in findings {
-        match finding {
-            Finding::Differs { lines, .. } => {
-                error
-                    .detail
-                    .extend(lines.iter().take(10).map(|l| format!("differs {l}")));
-                if lines.len() > 10 {
-                    error.detail.push(format!("and {} more", lines.len() - 10));
-                }
-            }
-            Finding::Broken { cause, .. } => error.detail.push(format!("broken  {cause}")),
-            Finding::Touched { .. } => {}
-        }
-    }
-    error.hint("remove the image with `lazaret rmi` and load it again; `lazaret verify` lists everything that differs")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_verifier_that_was_killed_accuses_nobody() {
-        assert_eq!(refused(&[]).kind, Kind::Launch);
-        let (layer, cause) = (0, "why".to_owned());
-        let broken = refused(&[Finding::Broken { layer, cause }]);
-        assert_eq!(broken.kind, Kind::Integrity);
-        assert_eq!(broken.detail, ["broken  why"]);
     }
 }

@@ -8,7 +8,7 @@ use crate::host::receipt_key;
 use crate::plan::Plan;
 use crate::policy::{Grants, HostFacts, Policy};
 use crate::report::{
-    self, Container, Destination, Image, Known, Layer, Lock, PolicyInForce, Report, Took,
+    self, Container, Denial, Destination, Image, Known, Layer, Lock, PolicyInForce, Report, Took,
 };
 use crate::store::source::SourceImage;
 use crate::trust::seal_receipt;
@@ -157,6 +157,13 @@ impl Journal {
             kept.known.plan = Some(report::plan_digest(plan)?);
         }
         Ok(())
+    }
+
+    /// What was refused, where that was told.
+    pub(super) fn denials(&mut self, denials: Vec<Denial>) {
+        if let Some(kept) = &mut self.kept {
+            kept.known.denials = Some(denials);
+        }
     }
 
     pub(super) fn exit(&mut self, exit: &Exit) {

@@ -4,6 +4,8 @@ mod cidfile;
 pub mod df;
 pub mod doctor;
 mod evidence;
+mod explain;
+pub mod explain_report;
 pub mod find;
 pub mod images;
 pub mod inspect;
@@ -37,13 +39,13 @@ pub mod verify;
 pub mod version;
 
 pub use request::{
-    ContainerFilter, DfRequest, DoctorRequest, ImageFilter, ImagesRequest, InspectKind,
-    InspectRequest, LoadRequest, LoadSource, LockPlace, LockRequest, LockWhat, LoginRequest,
-    LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyImportRequest, PolicyInitRequest,
-    PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune, PruneFilter, PruneRequest,
-    PsRequest, PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest, RemoteRequest, RmRequest,
-    RmiRequest, RunRequest, SearchRequest, TagRequest, ToolRequest, TrustRequest, VerifyRequest,
-    VersionRequest, WantedImage,
+    ContainerFilter, DfRequest, DoctorRequest, ExplainReportRequest, ImageFilter, ImagesRequest,
+    InspectKind, InspectRequest, LoadRequest, LoadSource, LockPlace, LockRequest, LockWhat,
+    LoginRequest, LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyImportRequest,
+    PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune,
+    PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest,
+    RemoteRequest, RmRequest, RmiRequest, RunRequest, SearchRequest, TagRequest, ToolRequest,
+    TrustRequest, VerifyRequest, VersionRequest, WantedImage,
 };
 
 use crate::container::record::Containers;

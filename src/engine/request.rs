@@ -75,12 +75,21 @@ pub struct ToolRequest {
     pub dry_run: bool,
     /// `--timings`: print how long each stage took.
     pub timings: bool,
+    /// `--explain`; `None`: the policy's word, else whether somebody reads it.
+    pub explain: Option<policy::Explain>,
     /// `--report`: where the run is reported; `-` is standard output.
     pub report: Option<PathBuf>,
     /// `--receipt`: where the same goes, signed; `-` is standard output.
     pub receipt: Option<PathBuf>,
     /// How the plan, the timings and errors are printed.
     pub format: Format,
+}
+
+/// `explain-report`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainReportRequest {
+    /// What `--report` wrote; `-` is standard input.
+    pub file: PathBuf,
 }
 
 /// `load`.

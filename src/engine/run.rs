@@ -2,7 +2,7 @@
 
 use super::cidfile::CidFile;
 use super::journal::{Journal, Wanted, reported};
-use super::{RunRequest, evidence, limits, locked, obtain, place, source};
+use super::{RunRequest, evidence, explain, limits, locked, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
@@ -29,6 +29,7 @@ use std::time::Duration;
 pub(super) struct Decision {
     pub(super) grants: Grants,
     pub(super) image: SourceImage,
+    policy: Rc<Policy>,
     store: Store,
     host: HostFacts,
     map: IdMap,
@@ -123,12 +124,14 @@ pub(super) fn decision(
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, store.path())?;
     let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, asked);
-    let grants = decided(&policy, request, &image, &rootfs, &host)?;
+    let mut grants = decided(&policy, request, &image, &rootfs, &host)?;
+    explain::settle(&mut grants);
     journal.grants(&grants);
     journal.stage("decide");
     Ok(Decision {
         grants,
         image,
+        policy,
         store,
         host,
         map,
@@ -156,6 +159,7 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
     let Decision {
         grants,
         image,
+        policy,
         store,
         host,
         map,
@@ -221,6 +225,7 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
         ));
     }
     let exit = done?;
+    explain::tell(&policy, &asked.image, &grants, &exit, journal)?;
     if request.timings {
         report::timings(journal.stages(), request.format);
     }

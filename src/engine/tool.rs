@@ -3,7 +3,7 @@
 
 use super::journal::{Journal, Wanted, reported};
 use super::run::{launch, refused};
-use super::{ToolRequest, limits, place};
+use super::{ToolRequest, explain, limits, place};
 use crate::error::{Error, Kind, Result};
 use crate::host::InForce;
 use crate::host::tool::{self as machine, Program};
@@ -55,10 +55,11 @@ fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, &place::store_path()?)?;
     let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, &asked);
     journal.stage("open the sources");
-    let grants = match decide(&policy, &asked, &no_image(&policy, &asked.image), &host)? {
+    let mut grants = match decide(&policy, &asked, &no_image(&policy, &asked.image), &host)? {
         Verdict::Allow(grants) => *grants,
         Verdict::Deny(reasons) => return Err(refused(reasons)),
     };
+    explain::settle(&mut grants);
     journal.grants(&grants);
     let map = match asked.keep_id {
         true => place::keeping_map_of(&host).unwrap_or_else(|| place::map_of(&host)),
@@ -74,6 +75,7 @@ fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {
     let timings = request.timings;
     // There is no record of it.
     let exit = launch(plan, sources, timings, &grants, &host, journal, None)?;
+    explain::tell(&policy, &asked.image, &grants, &exit, journal)?;
     if request.timings {
         report::timings(journal.stages(), request.format);
     }
@@ -187,6 +189,7 @@ fn asked(
         resources: request.resources.clone(),
         ulimits: request.ulimits.clone(),
         rm: true,
+        explain: request.explain,
         tty: terminal.tty(request.tty)?,
         interactive: request.interactive || terminal.input(),
         ..Request::of(image)

@@ -7,7 +7,7 @@ use super::{
 };
 use super::{limits, tool};
 use crate::error::Result;
-use crate::policy::{Granted, Grants, Network, Origin};
+use crate::policy::{Explain, Granted, Grants, Network, Origin};
 use std::path::PathBuf;
 
 /// What a plan stands on, beside what was granted.
@@ -426,6 +426,9 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
             &grants.syscalls.origin,
         ),
     };
+    let explain = grants.explain.as_ref().map(|explain| explain.value);
+    let mut syscalls = syscalls;
+    syscalls.told = explain == Some(Explain::Calls) && syscalls.can_tell();
     add(Payload, Step::Seccomp(syscalls), origin);
     let variable = |e: &Granted<(String, String)>| Variable {
         name: e.value.0.clone(),

@@ -93,6 +93,33 @@ impl Network {
     }
 }
 
+/// What a run tells of that its cell was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Explain {
+    /// Nothing: the filter of system calls answers by itself.
+    Off,
+    /// System calls.
+    Calls,
+}
+
+impl Explain {
+    /// As rules and flags spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Calls => "calls",
+        }
+    }
+
+    /// That of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Off, Self::Calls]
+            .into_iter()
+            .find(|explain| explain.name() == name)
+    }
+}
+
 /// Which ids a cell has (DESIGN.md, "Who the payload is").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -242,6 +269,8 @@ pub struct Grants {
     pub resources: Resources,
     /// How layers are checked.
     pub verify: Granted<VerifyMode>,
+    /// What is told of refusals; `None`: nobody said, and whether somebody reads it decides.
+    pub explain: Option<Granted<Explain>>,
     /// A pty of its own.
     pub tty: bool,
     /// Standard input is relayed.

@@ -10,6 +10,7 @@ mod command;
 mod compose;
 mod cure;
 mod decide;
+mod denial;
 mod devices;
 mod diff;
 mod digest;
@@ -46,6 +47,7 @@ pub use self::caps::NAMES as CAPABILITIES;
 pub use admit::{Admit, admit};
 pub use compose::{Composed, Policy, Sources, Wanted, WantedFile};
 pub use decide::{decide, wants_cgroup};
+pub use denial::{Denial, Refused, denial};
 pub use devices::wanted_devices;
 pub use diff::{Change, diff};
 pub use digest::LevelName;
@@ -60,8 +62,8 @@ pub use facts::{
     Cgroup, DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds,
 };
 pub use grants::{
-    BindMount, DeviceMount, Downgrade, Granted, Grants, IdMapKind, Network, Origin, Reason,
-    Resources, TmpfsMount, ToolRoot, Verdict, VerifyMode,
+    BindMount, DeviceMount, Downgrade, Explain, Granted, Grants, IdMapKind, Network, Origin,
+    Reason, Resources, TmpfsMount, ToolRoot, Verdict, VerifyMode,
 };
 pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, ResourcesAsk, TmpfsAsk, ToolAsk};
 pub use shipped::profile_text;
@@ -74,4 +76,4 @@ pub use trust::Seen;
 pub use ulimits::{Ulimit, Which};
 pub use userns::keep_id;
 pub use view::{LevelView, RuleView};
-pub use words::parse_cpus;
+pub use words::{parse_cpus, shown};

@@ -59,6 +59,8 @@ pub struct Request {
     pub stop_timeout: Option<Duration>,
     /// `--verify stat|full`: asks for a stricter check than the policy's.
     pub verify: Option<super::VerifyMode>,
+    /// `--explain`: what is told of what the cell was refused. It gives nothing, and no rule is asked.
+    pub explain: Option<super::Explain>,
 }
 
 impl Request {
@@ -91,6 +93,7 @@ impl Request {
             stop_signal: None,
             stop_timeout: None,
             verify: None,
+            explain: None,
         }
     }
 }

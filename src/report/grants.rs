@@ -43,6 +43,7 @@ impl Serialize for Given<'_> {
             timeout,
             resources,
             verify,
+            explain,
             // How streams are connected gives nothing.
             tty: _,
             interactive: _,
@@ -152,6 +153,9 @@ impl Serialize for Given<'_> {
             put!("stop_timeout_seconds", &seconds, &timeout.origin);
         }
         put!("verify", verify);
+        if let Some(explain) = explain {
+            put!("explain", explain);
+        }
         if let Some(tool) = tool {
             put!("program", &tool.value.program, &tool.origin);
         }

@@ -9,6 +9,7 @@
 
 mod clean;
 mod columns;
+mod denials;
 mod destination;
 mod error;
 mod grants;
@@ -24,6 +25,7 @@ mod wrap;
 
 pub use clean::{clean, clean_lines, json, json_pretty};
 pub use columns::{Column, Layout, Rows};
+pub use denials::{By, Denial, denial_lines, denials};
 pub use destination::Destination;
 pub use error::{error, note, warning};
 pub use out::{Screen, stderr, stdout};

@@ -1,6 +1,7 @@
 //! The report of a run (`--report`): one JSON document, whose form `docs/report.schema.json` says.
 
 use super::clean::json_pretty_of;
+use super::denials::Denial;
 use super::grants::Given;
 use crate::container::meter::Meter;
 use crate::container::supervise;
@@ -38,6 +39,8 @@ pub struct Report<'a> {
     /// sha256 of what `--dry-run --format json` prints.
     plan: Option<Digest>,
     grants: Option<Given<'a>>,
+    /// What was refused; `null` where that was not told.
+    denials: Option<&'a [Denial]>,
     downgrades: &'a [Downgrade],
     notes: Vec<&'a str>,
     times: Times<'a>,
@@ -208,6 +211,8 @@ pub struct Known {
     pub usage: Option<Usage>,
     /// What was counted.
     pub meters: Vec<Meter>,
+    /// What was refused, where that was told.
+    pub denials: Option<Vec<Denial>>,
 }
 
 /// When a run began and how long it and its stages took.
@@ -274,6 +279,7 @@ impl<'a> Report<'a> {
             policy: known.policy.as_ref(),
             plan: known.plan,
             grants: grants.map(Given),
+            denials: known.denials.as_deref(),
             downgrades: grants.map_or(&[], |grants| &grants.downgrades),
             notes: known
                 .notes

@@ -69,6 +69,10 @@ pub struct Launch {
     pub(super) plan: Plan,
     pub(super) init_filter: Vec<Filter>,
     pub(super) payload_filter: Vec<Filter>,
+    /// The same that tells of refusals, where the plan says that they are told.
+    pub(super) told_filter: Option<Vec<Filter>>,
+    /// What is answered to what it tells: by `payload_filter`, run by the supervisor.
+    pub(super) answers: Option<Vec<seccomp::Instruction>>,
     /// What is executed, where it is not looked up.
     pub(super) path: Option<CString>,
     pub(super) argv: Vec<CString>,
@@ -125,14 +129,18 @@ fn c_strings(texts: impl Iterator<Item = String>, what: &str) -> Result<Vec<CStr
 
 /// The profile as instructions for this machine.
 pub(super) fn filter(profile: &seccomp::Profile) -> Result<Vec<Filter>> {
-    let program = profile.compile(seccomp::Arch::native())?;
+    Ok(for_kernel(profile.compile(seccomp::Arch::native())?))
+}
+
+/// Instructions as the kernel takes them.
+fn for_kernel(program: Vec<seccomp::Instruction>) -> Vec<Filter> {
     let plain = |i: seccomp::Instruction| Filter {
         code: i.code,
         jt: i.jt,
         jf: i.jf,
         k: i.k,
     };
-    Ok(program.into_iter().map(plain).collect())
+    program.into_iter().map(plain).collect()
 }
 
 /// 64 hex digits as 32 bytes.
@@ -181,6 +189,7 @@ fn open_record(lower: &Lower) -> Result<LayerRecord> {
 /// held open since they were decided on. `timings`: every step reports how long it took.
 pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launch> {
     let (mut init_filter, mut payload_filter) = (Vec::new(), Vec::new());
+    let (mut told_filter, mut answers) = (None, None);
     let (mut argv, mut env, mut records) = (Vec::new(), Vec::new(), Vec::new());
     let mut path = None;
     let mut stdio = Stdio::Output;
@@ -188,7 +197,13 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
     for planned in plan.steps() {
         match &planned.step {
             Step::ConfineInit { syscalls } => init_filter = filter(syscalls)?,
-            Step::Seccomp(profile) => payload_filter = filter(profile)?,
+            Step::Seccomp(profile) => {
+                let arch = seccomp::Arch::native();
+                let program = profile.compile(arch)?;
+                told_filter = profile.compile_told(arch)?.map(for_kernel);
+                answers = told_filter.is_some().then(|| program.clone());
+                payload_filter = for_kernel(program);
+            }
             Step::CheckLayers { .. } => check = true,
             Step::MountRoot { lowers, upper } => {
                 if check {
@@ -234,6 +249,8 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
     Ok(Launch {
         init_filter,
         payload_filter,
+        told_filter,
+        answers,
         path,
         argv,
         env,

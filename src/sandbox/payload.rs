@@ -4,13 +4,13 @@ use super::binds::Program;
 use super::launch::Launch;
 use super::mounts::read_file;
 use super::users::{self, User};
-use super::wire::{At, Fault, Record, send_plain};
+use super::wire::{At, Fault, Record, send, send_plain};
 use crate::plan::{Actor, Resource, Securebits, Stdio, Step, UserSpec, Variable};
 use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 type Done<T = ()> = Result<T, Fault>;
@@ -44,7 +44,7 @@ pub fn run(
             continue;
         }
         let begun = launch.timings.then(Instant::now);
-        if let Err(fault) = take(launch, &planned.step, &mut state, wait, terminal) {
+        if let Err(fault) = take(launch, &planned.step, &mut state, (wait, socket), terminal) {
             let record = Record::Failed {
                 step: index,
                 errno: fault.errno.raw_os_error(),
@@ -76,7 +76,7 @@ fn take(
     launch: &Launch,
     step: &Step,
     state: &mut State<'_>,
-    wait: &OwnedFd,
+    (wait, socket): (&OwnedFd, BorrowedFd<'_>),
     terminal: Option<&OwnedFd>,
 ) -> Done {
     match step {
@@ -129,7 +129,10 @@ fn take(
         }
         Step::Seccomp(_) => {
             state.ready = Some(Ready::new(launch, state));
-            sys::install_filter(&launch.payload_filter).at("seccomp")
+            match &launch.told_filter {
+                None => sys::install_filter(&launch.payload_filter).at("seccomp"),
+                Some(told) => install_told(launch, told, socket),
+            }
         }
         Step::Execute { .. } => {
             let ready = state.ready.take();
@@ -139,6 +142,22 @@ fn take(
             errno: Errno::NOSYS,
             call: "a step that the payload does not know",
         }),
+    }
+}
+
+/// Installs the filter that tells of refusals, and hands its listener to the supervisor before
+/// anything of the command runs; here it is closed at once, and by exec at the latest. Where the
+/// kernel gives none, the filter that refuses by itself: not less is refused, only nothing is told.
+fn install_told(launch: &Launch, told: &[sys::Filter], socket: BorrowedFd<'_>) -> Done {
+    match sys::install_told_filter(told) {
+        Ok(listener) => send(socket, &Record::Listener, &[listener.as_fd()]),
+        // A filter that is in force already has one (EBUSY), or the kernel knows none.
+        Err(errno @ (Errno::BUSY | Errno::INVAL)) => {
+            sys::install_filter(&launch.payload_filter).at("seccomp")?;
+            let errno = errno.raw_os_error();
+            send_plain(socket, &Record::Deaf { errno })
+        }
+        Err(e) => Err(e).at("seccomp with a listener"),
     }
 }
 

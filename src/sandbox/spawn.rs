@@ -5,8 +5,10 @@ use super::verifier::{self, Finding};
 use super::wire::{Fault, Received, Record, receive, send};
 use super::{binds, init, payload};
 use crate::error::{Context, Error, Kind, Result, strerror};
+use crate::plan::seccomp::Instruction;
+use crate::plan::seccomp::told::{Data, refusal};
 use crate::plan::{HELPER_FOLDERS, IdMap, IdRange, Plan, Step, Upper};
-use crate::sys::{self, Cloned, Namespaces, SingleThread, Usage};
+use crate::sys::{self, Cloned, Listener, Namespaces, Notification, SingleThread, Usage};
 use rustix::buffer::spare_capacity;
 use rustix::process::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,6 +37,8 @@ pub struct Running {
     /// The payload has become the command: its socket closed, and it had told no failure.
     pub executed: bool,
     reported: Vec<u8>,
+    /// What the payload's filter answers by itself, where its refusals are told.
+    answers: Option<Vec<Instruction>>,
 }
 
 /// Something that the cell told.
@@ -52,6 +56,8 @@ pub enum Told {
     Failed(Error),
     /// The verifier says no: [`Running::findings`] says why.
     Refused,
+    /// Calls that the payload's filter refuses arrive here; or why they do not, an errno.
+    Listening(std::result::Result<Listener, i32>),
     /// What [`Running::ask_for_view`] asked for: /proc of the cell, then its file systems in memory.
     View(Vec<OwnedFd>),
     /// The other side closed.
@@ -82,6 +88,7 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
         mut theirs,
         streams,
         child,
+        answers,
         ..
     } = launch;
     let report_end = theirs.report.take();
@@ -98,6 +105,7 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
         payload: None,
         executed: false,
         reported: Vec::new(),
+        answers,
     };
     if write_map(pid, &map)? {
         send(running.control.as_fd(), &Record::Mapped, &[]).map_err(no_send)?;
@@ -261,7 +269,14 @@ impl Running {
             Received::Record(Record::Failed { step, errno, call }, _) => {
                 Told::Failed(self.failure(step, errno, &call))
             }
-            Received::Record(Record::Mapped | Record::Release | Record::Network, _) => {
+            Received::Record(
+                Record::Mapped
+                | Record::Release
+                | Record::Network
+                | Record::Listener
+                | Record::Deaf { .. },
+                _,
+            ) => {
                 return Err(Error::new(Kind::Launch, "pid 1 broke the protocol"));
             }
         })
@@ -280,10 +295,41 @@ impl Running {
             Received::Record(Record::Took { step, nanoseconds }, _) => {
                 Told::Took { step, nanoseconds }
             }
+            Received::Record(Record::Listener, fds) if self.answers.is_some() => {
+                match fds.into_iter().next() {
+                    Some(listener) => Told::Listening(Ok(Listener::new(listener))),
+                    // No room for another descriptor: it was dropped, and nobody answers.
+                    None => {
+                        return Err(
+                            Error::new(Kind::Launch, "the filter's listener did not come")
+                                .hint("ulimit -n may be too low"),
+                        );
+                    }
+                }
+            }
+            Received::Record(Record::Deaf { errno }, _) if self.answers.is_some() => {
+                Told::Listening(Err(errno))
+            }
             Received::Record(..) => {
                 return Err(Error::new(Kind::Launch, "the payload broke the protocol"));
             }
         })
+    }
+
+    /// Whether refused calls are told ([`Told::Listening`]).
+    pub fn tells(&self) -> bool {
+        self.answers.is_some()
+    }
+
+    /// What the payload's filter would answer to `call` by itself, if it told of nothing.
+    pub fn refusal(&self, call: &Notification) -> u16 {
+        let data = Data {
+            number: call.number,
+            arch: call.arch,
+            instruction: call.instruction,
+            args: call.args,
+        };
+        refusal(self.answers.as_deref().unwrap_or_default(), &data)
     }
 
     /// Takes in what of the verifier's report is there, to be called when [`Running::report`] is

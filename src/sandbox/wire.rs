@@ -75,6 +75,10 @@ pub enum Record {
     View,
     /// How long a step took.
     Took { step: usize, nanoseconds: u64 },
+    /// The payload's filter is in force, and its listener comes along.
+    Listener,
+    /// The payload's filter is in force, and refuses by itself: the kernel gave it no listener, why.
+    Deaf { errno: i32 },
 }
 
 impl Record {
@@ -94,6 +98,8 @@ impl Record {
             Self::Network => (8, 0, 0, ""),
             Self::View => (10, 0, 0, ""),
             Self::Took { step, nanoseconds } => (7, *step, *nanoseconds, ""),
+            Self::Listener => (11, 0, 0, ""),
+            Self::Deaf { errno } => (12, 0, u64::from(errno.cast_unsigned()), ""),
         };
         out[0] = tag;
         out[4..8].copy_from_slice(&u32::try_from(step).unwrap_or(u32::MAX).to_le_bytes());
@@ -137,6 +143,8 @@ impl Record {
             8 => Self::Network,
             9 => Self::Release,
             10 => Self::View,
+            11 => Self::Listener,
+            12 => Self::Deaf { errno: low? },
             _ => return None,
         })
     }
@@ -281,6 +289,8 @@ mod tests {
             Record::Release,
             Record::Network,
             Record::View,
+            Record::Listener,
+            Record::Deaf { errno: 16 },
             Record::Took {
                 step: 3,
                 nanoseconds: u64::MAX,

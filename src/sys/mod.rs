@@ -6,6 +6,7 @@
 mod args;
 mod call;
 mod clock;
+mod notify;
 mod probe;
 pub mod probe_calls;
 mod process;
@@ -18,6 +19,7 @@ pub use call::{
     signal_pidfd,
 };
 pub use clock::clock_is_synchronised;
+pub use notify::{Listener, Notification, install_told_filter};
 pub use probe::landlock_abi;
 pub use process::{
     Cloned, ExecArgs, Namespaces, SingleThread, Usage, clone3, execve, exit_now, fork,

@@ -78,6 +78,7 @@ pub fn plan(row: &Row, folder: &Path, argv: Vec<String>) -> Plan {
         resources: Resources::default(),
         stop_signal: None,
         stop_timeout: None,
+        explain: None,
         verify: granted(VerifyMode::Stat),
         tty: false,
         interactive: false,

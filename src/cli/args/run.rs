@@ -128,6 +128,9 @@ pub struct RunArgs {
     /// Print how long each stage took
     #[arg(long)]
     pub timings: bool,
+    /// Tell at the end which system calls were refused, and by which rule
+    #[arg(long, value_name = "calls|off", num_args = 0..=1, require_equals = true, default_missing_value = "calls")]
+    pub explain: Option<String>,
     /// Write a report of the run, as JSON; - is standard output
     #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
     pub report: Option<PathBuf>,
@@ -231,6 +234,9 @@ pub struct ToolArgs {
     /// Print how long each stage took
     #[arg(long)]
     pub timings: bool,
+    /// Tell at the end which system calls were refused, and by which rule
+    #[arg(long, value_name = "calls|off", num_args = 0..=1, require_equals = true, default_missing_value = "calls")]
+    pub explain: Option<String>,
     /// Write a report of the run, as JSON; - is standard output
     #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
     pub report: Option<PathBuf>,

@@ -280,7 +280,7 @@ fn leniency(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Kill => 0,
         Verdict::Trap => 1,
-        Verdict::Errno(_) | Verdict::Ignore => 2,
+        Verdict::Errno(_) | Verdict::Ignore | Verdict::Tell => 2,
         Verdict::Log => 3,
         Verdict::Allow => 4,
     }

@@ -17,6 +17,8 @@ mod shipped;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod told;
+pub mod words;
 
 pub use json::{JsonProfile, MAX_JSON};
 pub use narrow::Narrowed;
@@ -44,6 +46,8 @@ pub enum Verdict {
     Log,
     /// The thread gets a SIGSYS that it may handle. Only of a JSON profile.
     Trap,
+    /// Whoever holds the filter's listener refuses it. Only of rules that are [`Rules::told`].
+    Tell,
 }
 
 impl Verdict {
@@ -61,6 +65,7 @@ impl Verdict {
             Self::Kill => libc::SECCOMP_RET_KILL_PROCESS,
             Self::Log => libc::SECCOMP_RET_LOG,
             Self::Trap => libc::SECCOMP_RET_TRAP,
+            Self::Tell => libc::SECCOMP_RET_USER_NOTIF,
         }
     }
 }
@@ -73,6 +78,7 @@ impl fmt::Display for Verdict {
             Self::Kill => f.write_str("kill"),
             Self::Log => f.write_str("log"),
             Self::Trap => f.write_str("trap"),
+            Self::Tell => f.write_str("tell"),
             Self::Errno(errno) => match parse::errno_name(*errno) {
                 Some(name) => f.write_str(name),
                 None => write!(f, "errno {errno}"),
@@ -190,6 +196,8 @@ pub struct Profile {
     pub caps: Vec<&'static str>,
     /// What `--security-opt seccomp=FILE` leaves of it.
     pub narrowed: Option<Narrowed>,
+    /// Refusals are told, but those of the quiet list.
+    pub told: bool,
     shipped: &'static shipped::Shipped,
 }
 
@@ -214,6 +222,7 @@ impl Profile {
             name: name.to_owned(),
             caps: shipped.caps.iter().filter(counts).copied().collect(),
             narrowed: None,
+            told: false,
             shipped,
         })
     }
@@ -229,13 +238,39 @@ impl Profile {
         }
     }
 
-    /// The profile as a BPF program for `arch`.
+    /// The profile as a BPF program for `arch`, which answers by itself.
     pub fn compile(&self, arch: Arch) -> Result<Vec<Instruction>> {
         match &self.narrowed {
             Some(narrowed) if narrowed.arch == arch => Ok(narrowed.program.clone()),
             None if self.caps.is_empty() => shipped::decode(self.shipped.program(arch)),
             _ => self.rules()?.compile(arch),
         }
+    }
+
+    /// The same profile as a program that tells of refusals, if they are told.
+    pub fn compile_told(&self, arch: Arch) -> Result<Option<Vec<Instruction>>> {
+        if !self.told {
+            return Ok(None);
+        }
+        let ready = self.shipped.told(arch).filter(|_| self.caps.is_empty());
+        let program = match (&self.narrowed, ready) {
+            (None, Some(ready)) => shipped::decode(ready),
+            _ => self.rules()?.told(&told::quiet()?).compile(arch),
+        };
+        program.map(Some)
+    }
+
+    /// Whether refusals can be told under it: the filter's listener leaves the cell by sendmsg(2),
+    /// under the filter.
+    pub fn can_tell(&self) -> bool {
+        let narrowed = self.narrowed.as_ref();
+        narrowed.is_none_or(|narrowed| narrow::always_passes(&narrowed.rules, "sendmsg"))
+    }
+
+    /// The capabilities beyond its own that its source has groups for.
+    pub fn more_caps(&self) -> impl Iterator<Item = &'static str> {
+        let all = self.shipped.caps.iter().copied();
+        all.filter(|cap| !self.caps.contains(cap))
     }
 }
 
@@ -273,11 +308,16 @@ impl Serialize for Profile {
             rules: &'a Rules,
             #[serde(skip_serializing_if = "Option::is_none")]
             narrowed_by: Option<&'a Narrowed>,
+            /// All refusals are told but these.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            told_but: Option<BTreeMap<&'static str, String>>,
         }
         let rules = self.rules().map_err(serde::ser::Error::custom)?;
+        let quiet = self.told.then(told::quiet).transpose();
         Shown {
             rules: &rules,
             narrowed_by: self.narrowed.as_ref(),
+            told_but: quiet.map_err(serde::ser::Error::custom)?,
         }
         .serialize(serializer)
     }
@@ -295,8 +335,12 @@ impl fmt::Display for Profile {
             write!(f, "{:?}", self.name)?;
         }
         match self.caps.as_slice() {
-            [] => Ok(()),
-            caps => write!(f, " with {}", caps.join(" ")),
+            [] => {}
+            caps => write!(f, " with {}", caps.join(" "))?,
+        }
+        match self.told {
+            true => f.write_str("; what is refused is told"),
+            false => Ok(()),
         }
     }
 }

@@ -203,7 +203,7 @@ fn meet(ceiling: &Rule, asked: &Rule) -> Rule {
     }
 }
 
-fn always_passes(rules: &Rules, name: &str) -> bool {
+pub(super) fn always_passes(rules: &Rules, name: &str) -> bool {
     let rule = rules.rules.get(name);
     rule.is_some_and(|rule| rule.cases.is_empty() && rule.otherwise.passes())
 }

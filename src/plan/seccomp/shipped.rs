@@ -14,6 +14,8 @@ pub(super) struct Shipped {
     pub(super) caps: &'static [&'static str],
     x86_64: &'static [u8],
     aarch64: &'static [u8],
+    /// The programs that tell of refusals, where a cell may have them: x86_64's and aarch64's.
+    told: Option<[&'static [u8]; 2]>,
 }
 
 impl Shipped {
@@ -24,11 +26,24 @@ impl Shipped {
             Arch::Aarch64 => self.aarch64,
         }
     }
+
+    /// As [`Shipped::program`], but it tells of refusals.
+    pub(super) fn told(&self, arch: Arch) -> Option<&'static [u8]> {
+        let [x86_64, aarch64] = self.told?;
+        Some(match arch {
+            Arch::X86_64 => x86_64,
+            Arch::Aarch64 => aarch64,
+        })
+    }
 }
 
 macro_rules! shipped {
     ($name:literal, $caps:expr) => {
+        shipped!($name, $caps, None)
+    };
+    ($name:literal, $caps:expr, $told:expr) => {
         Shipped {
+            told: $told,
             name: $name,
             caps: $caps,
             source: include_str!(concat!("../../../policies/syscalls/", $name, ".toml")),
@@ -43,7 +58,14 @@ macro_rules! shipped {
 }
 
 pub(super) static ALL: [Shipped; 4] = [
-    shipped!("default", &["SYS_CHROOT"]),
+    shipped!(
+        "default",
+        &["SYS_CHROOT"],
+        Some([
+            include_bytes!("../../../policies/syscalls/default.told.x86_64.bpf"),
+            include_bytes!("../../../policies/syscalls/default.told.aarch64.bpf"),
+        ])
+    ),
     shipped!("init", &[]),
     shipped!("worker", &[]),
     shipped!("fetch", &[]),

@@ -3,7 +3,7 @@
 use super::Judge;
 use crate::error::{Error, Kind, Result};
 use crate::policy::devices;
-use crate::policy::grants::{Granted, Network, Origin, Reason};
+use crate::policy::grants::{Explain, Granted, Network, Origin, Reason};
 use crate::policy::parse::{Entry, Key, Rule};
 use crate::policy::words;
 
@@ -17,6 +17,7 @@ pub(super) struct Given {
     pub(super) devices: Granted<Vec<String>>,
     pub(super) network: Granted<Network>,
     pub(super) env: Vec<(String, Origin)>,
+    pub(super) explain: Option<Granted<Explain>>,
 }
 
 impl Judge<'_> {
@@ -25,6 +26,7 @@ impl Judge<'_> {
         let mut nodes: Option<Granted<Vec<String>>> = None;
         let mut syscalls = None;
         let mut network = None;
+        let mut explain = None;
         let mut env: Vec<(String, Origin)> = Vec::new();
         let policy = self.policy;
         for (_, rule) in policy.gives(self.subject) {
@@ -33,7 +35,8 @@ impl Judge<'_> {
                 let mut values = values.clone();
                 values.retain(|value| {
                     // The host's are asked for when they are looked at.
-                    *key == Key::Etc
+                    // Nothing is had by telling, or by not telling.
+                    matches!(key, Key::Etc | Key::Explain)
                         || (*key == Key::Devices && devices::own(value).is_none())
                         || self.is_given(rule, *key, value, &at)
                 });
@@ -87,6 +90,10 @@ impl Judge<'_> {
                         env.retain(|(name, _)| !values.contains(name));
                         env.extend(values.iter().map(|name| (name.clone(), at.clone())));
                     }
+                    Key::Explain => {
+                        let said = values.first().and_then(|name| Explain::of(name));
+                        explain = said.map(|value| Granted { value, origin: at });
+                    }
                     Key::Mounts | Key::Targets | Key::Userns | Key::Etc => {}
                 }
             }
@@ -103,6 +110,7 @@ impl Judge<'_> {
             devices: nodes.ok_or_else(|| missing("devices"))?,
             network: network.ok_or_else(|| missing("network"))?,
             env,
+            explain,
         })
     }
 }

@@ -158,6 +158,13 @@ pub fn decide(
         timeout: limits.timeout,
         resources: limits.resources,
         verify,
+        explain: match request.explain {
+            Some(value) => Some(Granted {
+                value,
+                origin: Origin::Flag("--explain"),
+            }),
+            None => given.explain,
+        },
         tty: request.tty,
         interactive: request.interactive,
         stop_signal,

@@ -90,10 +90,11 @@ pub(super) enum Key {
     Env,
     Userns,
     Etc,
+    Explain,
 }
 
 impl Key {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Caps,
         Self::Syscalls,
         Self::Devices,
@@ -103,6 +104,7 @@ impl Key {
         Self::Env,
         Self::Userns,
         Self::Etc,
+        Self::Explain,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -116,6 +118,7 @@ impl Key {
             Self::Env => "env",
             Self::Userns => "userns",
             Self::Etc => "etc",
+            Self::Explain => "explain",
         }
     }
 }

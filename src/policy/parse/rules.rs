@@ -27,6 +27,7 @@ const GIVE: &[Key] = &[
     Key::Network,
     Key::Env,
     Key::Etc,
+    Key::Explain,
 ];
 const ALLOW: &[Key] = &[
     Key::Caps,
@@ -405,9 +406,11 @@ impl Reader<'_> {
     fn list(&mut self, word: &str, key: Key, value: &Value<'_>) -> Option<Entry<Key>> {
         let mut values = self.strings(value, key.name())?;
         let span = value.span();
-        if word == "give" && matches!(key, Key::Network | Key::Syscalls) && values.len() != 1 {
+        let single = matches!(key, Key::Network | Key::Syscalls | Key::Explain);
+        if word == "give" && single && values.len() != 1 {
             let hint = match key {
                 Key::Network => "network = \"none\"",
+                Key::Explain => "explain = \"off\"",
                 _ => "syscalls = \"default\"",
             };
             self.problem(&span, format!("a cell has one {}", key.name()), hint);
@@ -521,6 +524,7 @@ fn mistaken(key: Key, value: &str) -> Option<(String, String)> {
         }),
         Key::Network => of(&["none", "host"], "network"),
         Key::Userns => of(&["keep-id"], "kind of user namespace"),
+        Key::Explain => of(&["off", "calls"], "kind of explanation"),
         Key::Mounts if !mounts::is_pattern(value) => Some((
             format!("mounts = {written} is no path"),
             "a path begins with /, ./ (where you stand), ~/ (your home) or **, has no part that is \

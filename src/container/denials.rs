@@ -1,0 +1,323 @@
+//! The supervisor's end of refusals that are told: it answers each with what the payload's filter
+//! would have said by itself, and keeps count.
+//!
+//! Nothing is ever let through from here, and no memory of the payload is read. What is kept is
+//! bounded however many calls there are, and by the number of a call, so that a flood of one hides
+//! no other.
+
+use crate::plan::seccomp::{Arch, words};
+use crate::sandbox::Running;
+use crate::sys::{Listener, Notification};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, readlinkat};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Distinct refusals that are kept of each system call; more are counted together.
+pub const OF_A_CALL: usize = 16;
+/// Programs that are told apart; others have no name.
+pub const PROGRAMS: usize = 64;
+/// Bytes of a program's name that are kept.
+const NAME: usize = 256;
+/// Calls that are answered in one turn of the supervisor's loop, which has others to serve.
+const IN_A_TURN: usize = 16;
+
+/// A refusal, as often as it happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The system call's number; `None`: numbers that no table has, beyond the first of them.
+    pub number: Option<u32>,
+    /// What of its arguments says something ([`words::shown`]); `None`: all that were too many to be
+    /// kept apart.
+    pub shown: Option<[u64; words::SHOWN]>,
+    /// All arguments, of the first of them.
+    pub args: [u64; 6],
+    /// The errno that it got.
+    pub errno: u16,
+    /// The program that made it, a path inside, or a thread's name where that is not to be seen. It
+    /// is a stranger's word. `None`: nobody could tell, or there were too many.
+    pub program: Option<String>,
+    /// How often.
+    pub times: u64,
+}
+
+/// What makes two refusals one.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    shown: [u64; words::SHOWN],
+    errno: u16,
+    program: Option<u8>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    args: [u64; 6],
+    times: u64,
+    /// When it came first, among all.
+    place: usize,
+}
+
+/// What is kept of one system call.
+#[derive(Debug, Default)]
+struct OfCall {
+    kept: HashMap<Key, Kept>,
+    /// The rest, and its first.
+    others: Option<(u16, Kept)>,
+}
+
+/// Counts, bounded.
+#[derive(Debug, Default)]
+struct Table {
+    /// By number; all that are in no table of ours are one.
+    calls: HashMap<Option<u32>, OfCall>,
+    programs: Vec<String>,
+    places: usize,
+}
+
+impl Table {
+    fn program(&mut self, name: Option<String>) -> Option<u8> {
+        let name = name?;
+        let known = self.programs.iter().position(|known| *known == name);
+        let at = known.or_else(|| {
+            (self.programs.len() < PROGRAMS).then(|| {
+                self.programs.push(name);
+                self.programs.len() - 1
+            })
+        })?;
+        u8::try_from(at).ok()
+    }
+
+    fn add(&mut self, call: &Notification, errno: u16, program: Option<String>) {
+        let arch = Arch::native();
+        let program = self.program(program);
+        let known = arch.name(call.number).is_some();
+        let of_call = self.calls.entry(known.then_some(call.number)).or_default();
+        let mut shown = words::shown(arch, call.number, &call.args);
+        if !known {
+            // Its number is what tells it from others.
+            shown[0] = call.number.into();
+        }
+        let key = Key {
+            shown,
+            errno,
+            program,
+        };
+        if let Some(kept) = of_call.kept.get_mut(&key) {
+            kept.times = kept.times.saturating_add(1);
+            return;
+        }
+        let new = Kept {
+            args: call.args,
+            times: 1,
+            place: self.places,
+        };
+        if of_call.kept.len() < OF_A_CALL {
+            self.places += 1;
+            of_call.kept.insert(key, new);
+            return;
+        }
+        match &mut of_call.others {
+            Some((_, others)) => others.times = others.times.saturating_add(1),
+            none => {
+                self.places += 1;
+                *none = Some((errno, new));
+            }
+        }
+    }
+
+    /// Everything, in the order in which each came first.
+    fn into_denied(self) -> Vec<Denied> {
+        let mut all: Vec<(usize, Denied)> = Vec::new();
+        let programs = &self.programs;
+        for (number, of_call) in self.calls {
+            for (key, kept) in of_call.kept {
+                let program = key.program.and_then(|at| programs.get(usize::from(at)));
+                let unknown = || u32::try_from(key.shown[0]).ok();
+                let denied = Denied {
+                    number: number.or_else(unknown),
+                    shown: Some(key.shown),
+                    args: kept.args,
+                    errno: key.errno,
+                    program: program.cloned(),
+                    times: kept.times,
+                };
+                all.push((kept.place, denied));
+            }
+            if let Some((errno, kept)) = of_call.others {
+                let denied = Denied {
+                    number,
+                    shown: None,
+                    args: kept.args,
+                    errno,
+                    program: None,
+                    times: kept.times,
+                };
+                all.push((kept.place, denied));
+            }
+        }
+        all.sort_by_key(|(place, _)| *place);
+        all.into_iter().map(|(_, denied)| denied).collect()
+    }
+}
+
+/// Answers and counts.
+#[derive(Debug, Default)]
+pub(super) struct Denials {
+    listener: Option<Listener>,
+    /// Why there is no listener, an errno.
+    deaf: Option<i32>,
+    /// The payload has said how it is.
+    settled: bool,
+    table: Table,
+}
+
+impl Denials {
+    /// The payload's filter is in force.
+    pub(super) fn settle(&mut self, listening: Result<Listener, i32>) {
+        self.settled = true;
+        match listening {
+            Ok(listener) => self.listener = Some(listener),
+            Err(errno) => self.deaf = Some(errno),
+        }
+    }
+
+    /// Whether the payload has said how it is.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Where refused calls arrive.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Answers the calls that wait, but no more than the turn's share. Goes deaf when nobody is left
+    /// under the filter.
+    pub(super) fn serve(&mut self, running: &Running) {
+        for _ in 0..IN_A_TURN {
+            let Some(listener) = &self.listener else {
+                return;
+            };
+            match waits(listener) {
+                Some(true) => {}
+                Some(false) => return,
+                None => {
+                    self.listener = None;
+                    return;
+                }
+            }
+            // Whoever made it may have ended since.
+            let Ok(call) = listener.receive() else {
+                continue;
+            };
+            let errno = running.refusal(&call);
+            let program = program_of(call.thread);
+            // The kernel refuses an answer to a call that nobody waits for: then the number may have
+            // become another's before the name was read (seccomp_unotify(2)).
+            let answered = listener.refuse(call.id, errno).is_ok();
+            self.table.add(&call, errno, program.filter(|_| answered));
+        }
+    }
+
+    /// What was refused, and why nothing could be told, an errno.
+    pub(super) fn take(&mut self) -> (Vec<Denied>, Option<i32>) {
+        self.listener = None;
+        (std::mem::take(&mut self.table).into_denied(), self.deaf)
+    }
+}
+
+/// Whether a call waits; `None`: none will any more.
+fn waits(listener: &Listener) -> Option<bool> {
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    match poll(&mut fds, Some(&now)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(_) => return None,
+    }
+    let ready = fds[0].revents();
+    match ready.contains(PollFlags::IN) {
+        true => Some(true),
+        false if ready.is_empty() => Some(false),
+        // POLLHUP: the last process under the filter has ended; or something is broken for good.
+        false => None,
+    }
+}
+
+/// The program of a thread: its executable inside, or else the thread's own name.
+fn program_of(thread: u32) -> Option<String> {
+    if thread == 0 {
+        return None;
+    }
+    let exe = readlinkat(CWD, format!("/proc/{thread}/exe"), Vec::new());
+    let mut name = match exe {
+        Ok(path) if !path.as_bytes().is_empty() => path.to_string_lossy().into_owned(),
+        _ => {
+            let name = std::fs::read(format!("/proc/{thread}/comm")).ok()?;
+            let name = String::from_utf8_lossy(&name).trim_end().to_owned();
+            Some(name).filter(|name| !name.is_empty())?
+        }
+    };
+    let end = name.floor_char_boundary(NAME);
+    name.truncate(end);
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str, args: [u64; 6]) -> Notification {
+        Notification {
+            id: 1,
+            thread: 1,
+            number: Arch::native().number(name).unwrap(),
+            arch: Arch::native().audit(),
+            instruction: 0,
+            args,
+        }
+    }
+
+    #[test]
+    fn a_flood_is_bounded_and_hides_nothing() {
+        let mut table = Table::default();
+        for n in 0..100_000u64 {
+            let program = Some(format!("/bin/{n}"));
+            table.add(&call("unshare", [n, 0, 0, 0, 0, 0]), 1, program);
+        }
+        for number in 100_000..200_000 {
+            let unknown = Notification {
+                number,
+                ..call("unshare", [0; 6])
+            };
+            table.add(&unknown, 38, None);
+        }
+        table.add(&call("bpf", [5, 0, 0, 0, 0, 0]), 38, None);
+        table.add(&call("bpf", [5, 9, 9, 9, 9, 9]), 38, None);
+        assert_eq!(table.programs.len(), PROGRAMS);
+        let denied = table.into_denied();
+        assert_eq!(denied.len(), 2 * (OF_A_CALL + 1) + 1);
+        let last = denied.last().unwrap();
+        assert_eq!((last.number, last.times), (Arch::native().number("bpf"), 2));
+        let times: u64 = denied.iter().map(|d| d.times).sum();
+        assert_eq!(times, 200_002);
+        let others: Vec<_> = denied.iter().filter(|d| d.shown.is_none()).collect();
+        assert_eq!(others.len(), 2);
+        assert_eq!(others[0].times, 100_000 - OF_A_CALL as u64);
+        assert_eq!(denied[0].number, Arch::native().number("unshare"));
+        assert_eq!(denied[0].program.as_deref(), Some("/bin/0"));
+        assert_eq!(others[1].number, None);
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_has_no_program() {
+        assert_eq!(program_of(0), None);
+        assert_eq!(program_of(u32::MAX), None);
+        let own = program_of(std::process::id()).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(own, exe.to_str().unwrap());
+    }
+}

@@ -1,0 +1,107 @@
+//! What a cell was refused, told when it has ended: which call, by whom, by which rule, and what
+//! would let it through.
+
+use super::journal::Journal;
+use crate::container::supervise::{Denied, Exit};
+use crate::error::Result;
+use crate::image::ImageName;
+use crate::plan::seccomp::{Arch, words};
+use crate::policy::{Explain, Granted, Grants, Origin, Policy, Refused, denial};
+use crate::report::{self, Denial};
+use rustix::io::Errno;
+
+/// Decides on what nobody decided, whether refusals are told, by whether somebody reads it; and says
+/// so where they cannot be. To be called before there is a plan.
+pub(super) fn settle(grants: &mut Grants) {
+    let asked = grants.explain.get_or_insert_with(|| {
+        match rustix::termios::isatty(rustix::stdio::stderr()) {
+            true => Granted {
+                value: Explain::Calls,
+                origin: Origin::Always("standard error is a terminal"),
+            },
+            false => Granted {
+                value: Explain::Off,
+                origin: Origin::Always("nobody asks what is refused"),
+            },
+        }
+    });
+    let narrowed = grants.narrowed.as_ref();
+    let Some(narrowed) = narrowed.filter(|narrowed| !narrowed.value.can_tell()) else {
+        return;
+    };
+    if asked.value == Explain::Calls {
+        if matches!(asked.origin, Origin::Flag(_)) {
+            grants.notes.push(
+                "refused system calls are not told: the seccomp profile allows no sendmsg, by which \
+                 they would be"
+                    .to_owned(),
+            );
+        }
+        *asked = Granted {
+            value: Explain::Off,
+            origin: narrowed.origin.clone(),
+        };
+    }
+}
+
+/// Tells what was refused, on standard error and to the journal.
+///
+/// # Errors
+/// `Malformed`: a built-in set of system calls is not one.
+pub(super) fn tell(
+    policy: &Policy,
+    image: &ImageName,
+    grants: &Grants,
+    exit: &Exit,
+    journal: &mut Journal,
+) -> Result<()> {
+    let Some(asked) = &grants.explain else {
+        return Ok(());
+    };
+    if asked.value == Explain::Off {
+        return Ok(());
+    }
+    if let Some(errno) = exit.untold {
+        if matches!(asked.origin, Origin::Flag(_)) {
+            report::note(&untold(errno));
+        }
+        return Ok(());
+    }
+    let denials = exit.denied.iter().map(|denied| {
+        let refused = Refused {
+            number: denied.number,
+            args: denied.args,
+        };
+        Ok(told(denied, denial(policy, image, grants, &refused)?))
+    });
+    let denials = denials.collect::<Result<Vec<_>>>()?;
+    report::denials(&denials);
+    journal.denials(denials);
+    Ok(())
+}
+
+/// Why nothing could be told.
+fn untold(errno: i32) -> String {
+    let why = match Errno::from_raw_os_error(errno) {
+        Errno::BUSY => "a filter around lazaret itself is told of them already",
+        _ => "this kernel tells nobody (Linux 5.0 does)",
+    };
+    format!("refused system calls were not told: {why}")
+}
+
+fn told(denied: &Denied, by: crate::policy::Denial) -> Denial {
+    let arch = Arch::native();
+    let call = match (denied.number, &denied.shown) {
+        (Some(number), Some(shown)) => words::call(arch, number, shown),
+        (Some(number), None) => words::others(arch, number),
+        (None, _) => "system calls of other numbers".to_owned(),
+    };
+    Denial {
+        call,
+        number: denied.number,
+        program: denied.program.clone(),
+        count: denied.times,
+        errno: denied.errno,
+        by,
+    }
+}
