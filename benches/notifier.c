@@ -1,10 +1,11 @@
 /* notifier.c - the least that telling of a refused call takes.
  *
- *   notifier COMMAND [ARG...]
+ *   notifier [-s] COMMAND [ARG...]
  *
  * Installs a filter that hands unshare(2) to a listener, lets a child hand the listener over and become
  * COMMAND, and answers EPERM to each call until no process is left. It looks at nothing and counts
- * nothing: what lazaret adds to a refused call is measured against it in the same run.
+ * nothing: what lazaret adds to a refused call is measured against it in the same run. With -s, the
+ * kernel wakes whoever waits on the same processor (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,6 +47,8 @@ int main(int argc, char **argv)
 	char byte = 0, space[CMSG_SPACE(sizeof fd)] = {0};
 	struct iovec io = {&byte, 1};
 	struct msghdr message = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+	int sync = argc > 1 && !strcmp(argv[1], "-s");
+	argc -= sync, argv += sync;
 	if (argc < 2) return 125;
 	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	pid_t child = fork();
@@ -62,7 +65,7 @@ int main(int argc, char **argv)
 	}
 	MUST(recvmsg(pair[0], &message, MSG_CMSG_CLOEXEC));
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
-	ioctl(fd, _IOW('!', 4, __u64), 1UL); /* SECCOMP_IOCTL_NOTIF_SET_FLAGS: SYNC_WAKE_UP */
+	if (sync) MUST(ioctl(fd, _IOW('!', 4, __u64), 1UL)); /* SECCOMP_IOCTL_NOTIF_SET_FLAGS */
 	for (;;) {
 		struct pollfd ready = {fd, POLLIN, 0};
 		struct seccomp_notif got = {0};

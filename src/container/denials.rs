@@ -8,11 +8,11 @@
 use crate::plan::seccomp::{Arch, words};
 use crate::sandbox::Running;
 use crate::sys::{Listener, Notification};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, readlinkat};
-use rustix::io::Errno;
+use rustix::event::PollFlags;
+use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Distinct refusals that are kept of each system call; more are counted together.
 pub const OF_A_CALL: usize = 16;
@@ -20,8 +20,9 @@ pub const OF_A_CALL: usize = 16;
 pub const PROGRAMS: usize = 64;
 /// Bytes of a program's name that are kept.
 const NAME: usize = 256;
-/// Calls that are answered in one turn of the supervisor's loop, which has others to serve.
-const IN_A_TURN: usize = 16;
+/// Calls that are answered in one turn of the supervisor's loop, a few milliseconds at most, as long as
+/// nobody else wants anything.
+pub(super) const IN_A_TURN: usize = 256;
 
 /// A refusal, as often as it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +170,11 @@ pub(super) struct Denials {
     deaf: Option<i32>,
     /// The payload has said how it is.
     settled: bool,
-    table: Table,
+    /// Nobody is left under the filter.
+    over: Cell<bool>,
+    /// /proc, once it is looked at.
+    proc: OnceCell<Option<OwnedFd>>,
+    table: RefCell<Table>,
 }
 
 impl Denials {
@@ -189,81 +194,72 @@ impl Denials {
 
     /// Where refused calls arrive.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.listener.as_ref().map(AsFd::as_fd)
+        let listener = self.listener.as_ref().filter(|_| !self.over.get());
+        listener.map(AsFd::as_fd)
     }
 
-    /// Answers the calls that wait, but no more than the turn's share. Goes deaf when nobody is left
-    /// under the filter.
-    pub(super) fn serve(&mut self, running: &Running) {
-        for _ in 0..IN_A_TURN {
-            let Some(listener) = &self.listener else {
-                return;
-            };
-            match waits(listener) {
-                Some(true) => {}
-                Some(false) => return,
-                None => {
-                    self.listener = None;
-                    return;
-                }
-            }
-            // Whoever made it may have ended since.
-            let Ok(call) = listener.receive() else {
-                continue;
-            };
-            let errno = running.refusal(&call);
-            let program = program_of(call.thread);
-            // The kernel refuses an answer to a call that nobody waits for: then the number may have
-            // become another's before the name was read (seccomp_unotify(2)).
-            let answered = listener.refuse(call.id, errno).is_ok();
-            self.table.add(&call, errno, program.filter(|_| answered));
+    /// Answers the call that waits, where poll(2) said this of the listener. Without POLLIN it says
+    /// POLLHUP: the last process under the filter has ended; or something is broken for good.
+    pub(super) fn answer(&self, running: &Running, ready: PollFlags) {
+        if !ready.contains(PollFlags::IN) {
+            self.over.set(true);
+            return;
         }
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        // Whoever made it may have ended since.
+        let Ok(call) = listener.receive() else {
+            return;
+        };
+        let errno = running.refusal(&call);
+        let program = self.program(call.thread);
+        // The kernel refuses an answer to a call that nobody waits for: then the number may have
+        // become another's before the name was read (seccomp_unotify(2)).
+        let answered = listener.refuse(call.id, errno).is_ok();
+        let program = program.filter(|_| answered);
+        self.table.borrow_mut().add(&call, errno, program);
+    }
+
+    fn program(&self, thread: u32) -> Option<String> {
+        let proc = self.proc.get_or_init(|| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open("/proc", flags, Mode::empty()).ok()
+        });
+        program_of(proc.as_ref()?.as_fd(), thread)
     }
 
     /// What was refused, and why nothing could be told, an errno.
     pub(super) fn take(&mut self) -> (Vec<Denied>, Option<i32>) {
         self.listener = None;
-        (std::mem::take(&mut self.table).into_denied(), self.deaf)
-    }
-}
-
-/// Whether a call waits; `None`: none will any more.
-fn waits(listener: &Listener) -> Option<bool> {
-    let mut fds = [PollFd::new(listener, PollFlags::IN)];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    match poll(&mut fds, Some(&now)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(_) => return None,
-    }
-    let ready = fds[0].revents();
-    match ready.contains(PollFlags::IN) {
-        true => Some(true),
-        false if ready.is_empty() => Some(false),
-        // POLLHUP: the last process under the filter has ended; or something is broken for good.
-        false => None,
+        (self.table.take().into_denied(), self.deaf)
     }
 }
 
 /// The program of a thread: its executable inside, or else the thread's own name.
-fn program_of(thread: u32) -> Option<String> {
+fn program_of(proc: BorrowedFd<'_>, thread: u32) -> Option<String> {
     if thread == 0 {
         return None;
     }
-    let exe = readlinkat(CWD, format!("/proc/{thread}/exe"), Vec::new());
+    let exe = readlinkat(proc, format!("{thread}/exe"), Vec::new());
     let mut name = match exe {
         Ok(path) if !path.as_bytes().is_empty() => path.to_string_lossy().into_owned(),
-        _ => {
-            let name = std::fs::read(format!("/proc/{thread}/comm")).ok()?;
-            let name = String::from_utf8_lossy(&name).trim_end().to_owned();
-            Some(name).filter(|name| !name.is_empty())?
-        }
+        _ => comm(proc, thread)?,
     };
     let end = name.floor_char_boundary(NAME);
     name.truncate(end);
     Some(name)
+}
+
+/// A thread's name (proc(5), "comm"): 15 bytes and a line feed.
+fn comm(proc: BorrowedFd<'_>, thread: u32) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(proc, format!("{thread}/comm"), flags, Mode::empty()).ok()?;
+    let mut name = [0; 64];
+    let n = rustix::io::read(&file, &mut name).ok()?;
+    let name = String::from_utf8_lossy(name.get(..n)?);
+    let name = name.strip_suffix('\n').unwrap_or(&name);
+    Some(name.to_owned()).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -314,9 +310,10 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_gone_has_no_program() {
-        assert_eq!(program_of(0), None);
-        assert_eq!(program_of(u32::MAX), None);
-        let own = program_of(std::process::id()).unwrap();
+        let denials = Denials::default();
+        assert_eq!(denials.program(0), None);
+        assert_eq!(denials.program(u32::MAX), None);
+        let own = denials.program(std::process::id()).unwrap();
         let exe = std::env::current_exe().unwrap();
         assert_eq!(own, exe.to_str().unwrap());
     }

@@ -2,8 +2,8 @@
 //! until pid 1 has ended.
 
 use super::cgroup::Cgroup;
-use super::denials::Denials;
 pub use super::denials::Denied;
+use super::denials::{Denials, IN_A_TURN};
 use super::meter::{Holder, Meter, What};
 use super::refused::refused;
 use super::relay::{Own, Relay, ready};
@@ -364,8 +364,7 @@ impl Loop<'_> {
                         self.hear_control_out()?;
                         self.hear_payload()?;
                     }
-                    Wake::Denied => self.denials.serve(self.running),
-                    Wake::Stream(_) => {}
+                    Wake::Denied | Wake::Stream(_) => {}
                 }
             }
         }
@@ -384,7 +383,6 @@ impl Loop<'_> {
         if self.report_open {
             watched.push((Wake::Report, running.report.as_fd(), PollFlags::IN));
         }
-        // Whoever is refused waits for the answer.
         if let Some(listener) = self.denials.fd() {
             watched.push((Wake::Denied, listener, PollFlags::IN));
         } else if running.tells() && self.payload_open && !self.denials.is_settled() {
@@ -406,10 +404,28 @@ impl Loop<'_> {
             .collect();
         let deadline = deadline.filter(|_| self.killed.is_none());
         let due = deadline.into_iter().chain(self.watcher.due());
-        let left = left_until(due.chain(self.stop.kill_at).min());
-        match poll(&mut fds, left.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(e) => return Err(e).or_call(|| "poll"),
+        let due = due.chain(self.stop.kill_at).min();
+        let denied = watched.iter().position(|(wake, ..)| *wake == Wake::Denied);
+        // Whoever is refused waits for the answer, so that it comes at once; but whoever else there
+        // is, and the clock, wait for no more than the turn's share of them.
+        for _ in 0..IN_A_TURN {
+            let ready = match poll(&mut fds, left_until(due).as_ref()) {
+                Ok(ready) => ready,
+                // What the fds say is of the last call.
+                Err(Errno::INTR) => break,
+                Err(e) => return Err(e).or_call(|| "poll"),
+            };
+            let Some(listener) = denied.and_then(|at| fds.get(at)) else {
+                break;
+            };
+            let said = listener.revents();
+            if said.is_empty() {
+                break;
+            }
+            self.denials.answer(running, said);
+            if ready > 1 || !said.contains(PollFlags::IN) {
+                break;
+            }
         }
         let ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok(watched
