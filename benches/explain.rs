@@ -123,26 +123,30 @@ fn refused(home: &Home, line: Line<'_>, rounds: usize) {
     let notifier = measure::compile(home, "benches/notifier.c");
     let number = libc::SYS_unshare.to_string();
     let time = ["time", "20000", &number];
-    let alone: Vec<OsString> = [
-        notifier.into_os_string(),
-        program("denied").into_os_string(),
-    ]
-    .into_iter()
-    .chain(time.iter().map(OsString::from))
-    .collect();
+    let alone = |flags: &[&str]| -> Vec<OsString> {
+        let mut words = vec![notifier.clone().into_os_string()];
+        words.extend(flags.iter().map(OsString::from));
+        words.push(program("denied").into_os_string());
+        words.extend(time.iter().map(OsString::from));
+        words
+    };
+    let (minimal, sync) = (alone(&[]), alone(&["-s"]));
     let inside = [&["/bin/denied"][..], &time].concat();
     let told = line("--explain", &inside);
     let plain = line("--explain=off", &inside);
     let read = |words: &[OsString]| printed(words).trim().parse::<f64>().unwrap() / 1e3;
-    let (mut least, mut with, mut without) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut least, mut same) = (Vec::new(), Vec::new());
+    let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        least.push(read(&alone));
+        least.push(read(&minimal));
+        same.push(read(&sync));
         with.push(read(&told));
         without.push(read(&plain));
     }
     let base = median(&least);
     let mut table = Table::new("a refused system call, us");
     table.row("notifier.c", &least, base);
+    table.row("notifier.c, woken in step", &same, base);
     table.row("--explain", &with, base);
     table.row("--explain=off", &without, base);
     table.print("notifier.c");
