@@ -282,7 +282,7 @@ fn a_flood_slows_no_timer_and_hides_nothing() {
     let (ran, denied) = denials(&home, &["--timeout", "3s"], &image, &line);
     let took = began.elapsed();
     ran.exits(137).complains("the time limit of 3s ran out");
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_millis(4500), "{took:?}");
     assert!(denied.len() <= 17, "{}", denied.len());
     let times: u64 = denied.iter().map(|d| d["count"].as_u64().unwrap()).sum();
     assert!(times > 1000, "{times}");
