@@ -14,11 +14,11 @@ use seccompiler::{
 };
 
 // linux/bpf_common.h, linux/filter.h.
-const LD_W_ABS: u16 = 0x20;
-const JA: u16 = 0x05;
-const JEQ_K: u16 = 0x15;
-const JGE_K: u16 = 0x35;
-const RET_K: u16 = 0x06;
+pub(super) const LD_W_ABS: u16 = 0x20;
+pub(super) const JA: u16 = 0x05;
+pub(super) const JEQ_K: u16 = 0x15;
+pub(super) const JGE_K: u16 = 0x35;
+pub(super) const RET_K: u16 = 0x06;
 
 // struct seccomp_data.
 const OFFSET_NR: u32 = 0;

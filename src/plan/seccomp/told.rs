@@ -4,6 +4,7 @@
 //! The quiet list (`policies/syscalls/quiet.toml`) names the calls that libraries try and fall back
 //! from. They are refused by the filter itself, as without a listener.
 
+use super::compile::{JA, JEQ_K, JGE_K, LD_W_ABS, RET_K};
 use super::{Arch, Instruction, Rule, Rules, Verdict};
 use crate::error::{Error, Kind, Result};
 use serde::Deserialize;
@@ -120,14 +121,9 @@ impl Data {
     }
 }
 
-// linux/bpf_common.h: what the compiler here writes, and nothing else.
-const LD_W_ABS: u16 = 0x20;
+// linux/bpf_common.h: what seccompiler writes beside the compiler's own.
 const AND_K: u16 = 0x54;
-const JA: u16 = 0x05;
-const JEQ_K: u16 = 0x15;
 const JGT_K: u16 = 0x25;
-const JGE_K: u16 = 0x35;
-const RET_K: u16 = 0x06;
 
 /// What `program` answers to a call, as the kernel would run it; `None`: it is no program of the
 /// compiler's. It ends because jumps go forward only.
