@@ -7,8 +7,11 @@ use super::SourceImage;
 use super::layout::Files;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, MediaKind};
-use crate::trust::{self, Attachments, Collector, Fault, How, Over};
+use crate::trust::{self, Attachments, Collector, Fault, How, MAX_ATTACHED, Over};
 use std::sync::Arc;
+
+/// What a document is counted as at least, in bytes: one that is small or missing costs a look too.
+const A_LOOK: u64 = 4 << 10;
 
 /// Where to look.
 #[derive(Debug)]
@@ -31,11 +34,13 @@ impl SourceImage {
             return Ok(None);
         };
         let mut collected = Collector::default();
-        beside.over(Over::Manifest, &self.manifest.digest, &mut collected)?;
+        let mut left = MAX_ATTACHED;
+        let left = &mut left;
+        beside.over(Over::Manifest, &self.manifest.digest, &mut collected, left)?;
         let index = match &beside.index {
             None => None,
             Some(index) => {
-                beside.over(Over::Index, &index.digest, &mut collected)?;
+                beside.over(Over::Index, &index.digest, &mut collected, left)?;
                 Some(beside.files.blob(index, "index")?)
             }
         };
@@ -44,7 +49,15 @@ impl SourceImage {
 }
 
 impl Beside {
-    fn over(&self, over: Over, digest: &Digest, collected: &mut Collector) -> Result<()> {
+    /// Collects what is attached to a digest. `left`: bytes of documents that may still be read. The
+    /// same few can be listed thousands of times.
+    fn over(
+        &self,
+        over: Over,
+        digest: &Digest,
+        collected: &mut Collector,
+        left: &mut u64,
+    ) -> Result<()> {
         let list = digest.to_string().replace(':', "-");
         let tag = format!("{list}.sig");
         for entry in self.entries.iter() {
@@ -52,38 +65,48 @@ impl Beside {
             match entry.kind() {
                 MediaKind::Index if name == Some(&list) => {
                     let listed = self
-                        .bytes(entry)?
+                        .bytes(entry, left)?
                         .and_then(|bytes| trust::referrers(&bytes));
                     match listed {
                         Err(fault) => collected.untaken(Some(entry.digest), &fault),
                         Ok(listed) => {
                             for entry in &listed {
-                                self.take(over, entry, collected)?;
+                                self.take(over, entry, collected, left)?;
                             }
                         }
                     }
                 }
                 MediaKind::Manifest if name == Some(&tag) => {
-                    self.take(over, entry, collected)?;
+                    self.take(over, entry, collected, left)?;
                 }
-                MediaKind::Manifest if name.is_none() && self.is_about(entry, digest)? => {
-                    self.take(over, entry, collected)?;
+                MediaKind::Manifest if name.is_none() && self.is_about(entry, digest, left)? => {
+                    self.take(over, entry, collected, left)?;
                 }
                 _ => {}
             }
         }
         collected.end(over);
+        if *left == 0 {
+            collected.untaken(None, &too_much());
+        }
         Ok(())
     }
 
     /// Whether a manifest says that it is attached to a digest. One that cannot be read says nothing.
-    fn is_about(&self, entry: &Descriptor, digest: &Digest) -> Result<bool> {
-        let attached = self.bytes(entry)?.and_then(|bytes| trust::attached(&bytes));
+    fn is_about(&self, entry: &Descriptor, digest: &Digest, left: &mut u64) -> Result<bool> {
+        let bytes = self.bytes(entry, left)?;
+        let attached = bytes.and_then(|bytes| trust::attached(&bytes));
         Ok(attached.is_ok_and(|attached| attached.subject == Some(*digest)))
     }
 
-    fn take(&self, over: Over, entry: &Descriptor, collected: &mut Collector) -> Result<()> {
-        match self.bytes(entry)? {
+    fn take(
+        &self,
+        over: Over,
+        entry: &Descriptor,
+        collected: &mut Collector,
+        left: &mut u64,
+    ) -> Result<()> {
+        match self.bytes(entry, left)? {
             Err(fault) => {
                 collected.untaken(Some(entry.digest), &fault);
                 Ok(())
@@ -100,11 +123,25 @@ impl Beside {
         }
     }
 
-    /// A document's bytes, which are what its entry says.
-    fn bytes(&self, entry: &Descriptor) -> Result<std::result::Result<Vec<u8>, Fault>> {
+    /// A document's bytes, which are what its entry says, as long as something is `left`.
+    fn bytes(
+        &self,
+        entry: &Descriptor,
+        left: &mut u64,
+    ) -> Result<std::result::Result<Vec<u8>, Fault>> {
+        if *left == 0 {
+            return Ok(Err(too_much()));
+        }
         let bytes = itself(self.files.blob(entry, "attached document"))?;
+        let read = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        *left = left.saturating_sub(read.max(A_LOOK));
         Ok(bytes.and_then(|bytes| right(bytes, entry)))
     }
+}
+
+fn too_much() -> Fault {
+    let why = format!("what lies beside the image has more than {MAX_ATTACHED} bytes");
+    Fault::Untaken(why)
 }
 
 fn right(bytes: Vec<u8>, named: &Descriptor) -> std::result::Result<Vec<u8>, Fault> {
