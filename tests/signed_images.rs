@@ -18,6 +18,8 @@ mod bad;
 mod kept;
 #[path = "signed_images/layout.rs"]
 mod layout;
+#[path = "signed_images/readme.rs"]
+mod readme;
 #[path = "signed_images/real.rs"]
 mod real;
 #[path = "signed_images/scene.rs"]

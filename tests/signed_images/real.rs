@@ -8,7 +8,7 @@ use lazaret::registry::{Client, Options};
 use std::io::Write as _;
 
 /// Puts everything that a shelf holds into a real registry.
-fn stock(scene: &Scene, real: &Real) {
+pub fn stock(scene: &Scene, real: &Real) {
     let at = format!("127.0.0.1:{}/lab/img", real.port);
     let mut client = Client::new(&Options::default()).unwrap();
     let held = scene.shelf.held();

@@ -100,6 +100,22 @@ impl Scene {
         api: bool,
         instead: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static,
     ) -> Self {
+        let layout = Image::toolbox()
+            .with(&[Entry::file("marker", "first")])
+            .build();
+        Self::with(layout, api, instead)
+    }
+
+    /// With another image, and without the referrers API.
+    pub fn of(layout: Layout) -> Self {
+        Self::with(layout, false, |_| None)
+    }
+
+    fn with(
+        layout: Layout,
+        api: bool,
+        instead: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
         let shelf = Shelf::default();
         let registry = shelf.registry({
             let shelf = shelf.clone();
@@ -108,9 +124,6 @@ impl Scene {
                 instead(asked).or_else(listed)
             }
         });
-        let layout = Image::toolbox()
-            .with(&[Entry::file("marker", "first")])
-            .build();
         let address = registry.address.clone();
         let scene = Self {
             home: Home::new(),
