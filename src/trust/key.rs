@@ -7,12 +7,14 @@
 use super::Fault;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use aws_lc_rs::signature::{self as algorithms, UnparsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use spki::der::asn1::UintRef;
 use spki::der::{Decode, Encode, Reader, SliceReader};
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use std::cell::RefCell;
 use std::fmt;
 
 /// The largest key file, in bytes: RSA of 8192 bits has some 1,500.
@@ -57,24 +59,53 @@ impl fmt::Display for KeyKind {
 }
 
 impl KeyKind {
-    /// How signatures of such keys are made.
-    fn algorithms(self) -> &'static [&'static dyn VerificationAlgorithm] {
+    /// How signatures of such keys are made, and over which digest of the message; `None`: over the
+    /// message itself.
+    fn algorithms(self) -> &'static [(&'static dyn VerificationAlgorithm, Over)] {
         match self {
-            Self::EcdsaP256 => &[&algorithms::ECDSA_P256_SHA256_ASN1],
+            Self::EcdsaP256 => &[(&algorithms::ECDSA_P256_SHA256_ASN1, Some(&SHA256))],
             Self::EcdsaP384 => &[
-                &algorithms::ECDSA_P384_SHA384_ASN1,
-                &algorithms::ECDSA_P384_SHA256_ASN1,
+                (&algorithms::ECDSA_P384_SHA384_ASN1, Some(&SHA384)),
+                (&algorithms::ECDSA_P384_SHA256_ASN1, Some(&SHA256)),
             ],
-            Self::Ed25519 => &[&algorithms::ED25519],
+            Self::Ed25519 => &[(&algorithms::ED25519, None)],
             Self::Rsa(_) => &[
-                &algorithms::RSA_PKCS1_2048_8192_SHA256,
-                &algorithms::RSA_PKCS1_2048_8192_SHA384,
-                &algorithms::RSA_PKCS1_2048_8192_SHA512,
-                &algorithms::RSA_PSS_2048_8192_SHA256,
-                &algorithms::RSA_PSS_2048_8192_SHA384,
-                &algorithms::RSA_PSS_2048_8192_SHA512,
+                (&algorithms::RSA_PKCS1_2048_8192_SHA256, Some(&SHA256)),
+                (&algorithms::RSA_PKCS1_2048_8192_SHA384, Some(&SHA384)),
+                (&algorithms::RSA_PKCS1_2048_8192_SHA512, Some(&SHA512)),
+                (&algorithms::RSA_PSS_2048_8192_SHA256, Some(&SHA256)),
+                (&algorithms::RSA_PSS_2048_8192_SHA384, Some(&SHA384)),
+                (&algorithms::RSA_PSS_2048_8192_SHA512, Some(&SHA512)),
             ],
         }
+    }
+}
+
+/// A digest that a signature is over.
+type Over = Option<&'static digest::Algorithm>;
+
+/// A message with its digests, each made once and when it is needed: a stranger chooses how long it
+/// is, and it is held against every key in every way.
+pub(super) struct Message<'m> {
+    bytes: &'m [u8],
+    digests: RefCell<Vec<digest::Digest>>,
+}
+
+impl<'m> Message<'m> {
+    pub(super) fn new(bytes: &'m [u8]) -> Self {
+        let digests = RefCell::default();
+        Self { bytes, digests }
+    }
+
+    fn digest(&self, algorithm: &'static digest::Algorithm) -> digest::Digest {
+        let mut digests = self.digests.borrow_mut();
+        let known = digests.iter().find(|one| one.algorithm() == algorithm);
+        if let Some(known) = known {
+            return *known;
+        }
+        let made = digest::digest(algorithm, self.bytes);
+        digests.push(made);
+        made
     }
 }
 
@@ -122,7 +153,7 @@ impl Key {
             .as_bytes()
             .ok_or_else(|| malformed("its bits are not whole bytes".to_owned()))?;
         let kind = kind_of(name, &spki, raw)?;
-        let usable = kind.algorithms().first().is_some_and(|algorithm| {
+        let usable = kind.algorithms().first().is_some_and(|(algorithm, _)| {
             let key = UnparsedPublicKey::new(*algorithm, raw);
             key.parse().is_ok()
         });
@@ -150,10 +181,14 @@ impl Key {
     }
 
     /// Whether this key made `signature` over `message`.
-    pub(super) fn made(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.kind.algorithms().iter().any(|algorithm| {
+    pub(super) fn made(&self, message: &Message<'_>, signature: &[u8]) -> bool {
+        self.kind.algorithms().iter().any(|(algorithm, over)| {
             let key = UnparsedPublicKey::new(*algorithm, &self.raw);
-            key.verify(message, signature).is_ok()
+            let verified = match over {
+                Some(over) => key.verify_digest(&message.digest(over), signature),
+                None => key.verify(message.bytes, signature),
+            };
+            verified.is_ok()
         })
     }
 }
@@ -176,11 +211,12 @@ pub(super) fn maker<'k>(
             bytes: signature.len(),
         });
     }
+    let message = Message::new(message);
     let maker = keys.iter().find(|key| match key.kind {
         KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => {
-            is_ecdsa_der(signature) && key.made(message, signature)
+            is_ecdsa_der(signature) && key.made(&message, signature)
         }
-        KeyKind::Ed25519 | KeyKind::Rsa(_) => key.made(message, signature),
+        KeyKind::Ed25519 | KeyKind::Rsa(_) => key.made(&message, signature),
     });
     if let Some(key) = maker {
         return Ok(key);

@@ -121,7 +121,8 @@ mod tests {
         assert_eq!(key.sign(b"m").unwrap(), again.sign(b"m").unwrap());
         let public = Key::from_pem("k", key.public_pem.as_bytes()).unwrap();
         assert_eq!(public.fingerprint, key.public.fingerprint);
-        assert!(public.made(b"m", &key.sign(b"m").unwrap()));
+        let message = super::super::key::Message::new(b"m");
+        assert!(public.made(&message, &key.sign(b"m").unwrap()));
         let other = SigningKey::from_pem("k", new_private_pem().unwrap().as_bytes()).unwrap();
         assert_ne!(other.public.fingerprint, key.public.fingerprint);
         assert!(!format!("{key:?}").contains("pair"), "{key:?}");

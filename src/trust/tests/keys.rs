@@ -1,7 +1,8 @@
 //! Key files.
 
+use super::super::key::{Message, maker};
 use super::signing::{Folder, How, Signer, openssl};
-use super::{Digest, Key, KeyKind, Kind, MANIFEST, MAX_PEM};
+use super::{Digest, Fault, Key, KeyKind, Kind, MANIFEST, MAX_PEM};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -61,7 +62,10 @@ fn every_kind_is_read_and_named() {
             spoilt[at] ^= 0x20;
             if let Ok(other) = Key::from_pem("lab.pub", &pem_of(&spoilt)) {
                 assert_ne!(other.fingerprint, key.fingerprint);
-                assert!(!other.made(MANIFEST, &signer.sign(MANIFEST)), "byte {at}");
+                assert!(
+                    !other.made(&Message::new(MANIFEST), &signer.sign(MANIFEST)),
+                    "byte {at}"
+                );
                 break;
             }
         }
@@ -155,4 +159,30 @@ fn der_is_strict() {
     }
     let huge = [&signer.public[..], &vec![b'\n'; MAX_PEM]].concat();
     assert_eq!(refusal(&huge).kind, Kind::Limit);
+}
+
+#[test]
+fn a_long_message_is_hashed_as_often_for_many_keys_as_for_one() {
+    let signer = Signer::new(How::Rsa);
+    let key = Key::from_pem("lab.pub", &signer.public).unwrap();
+    let mut keys = vec![&key; 64];
+    let message = vec![7; 16 << 20];
+    let took = |keys: &[&Key]| {
+        let since = std::time::Instant::now();
+        // As long as a signature of that key is.
+        let outcome = maker(keys, &message, &[0x30; 256]);
+        assert!(matches!(outcome, Err(Fault::WrongKey(_))), "{outcome:?}");
+        since.elapsed()
+    };
+    let one = took(&keys[..1]);
+    let all = took(&keys);
+    // It would be 64 times as long, and is hardly longer.
+    assert!(all < one * 12, "{one:?} for one key, {all:?} for 64");
+    // What is right is found nevertheless, by the last of them too.
+    let stranger = Signer::new(How::Rsa);
+    let stranger = Key::from_pem("stranger.pub", &stranger.public).unwrap();
+    keys = vec![&stranger; 63];
+    keys.push(&key);
+    let found = maker(&keys, &message, &signer.sign(&message)).unwrap();
+    assert_eq!(found.name, "lab.pub");
 }
