@@ -47,7 +47,8 @@ const OTHER_TAG: &str = "matchRepository is written as names = \"repository\", w
                          signature that names another tag of the repository is not taken";
 
 const NAMES: &str = "where a rule says names, only signatures that name an image count (cosign's \
-                     simple signing): sigstore's bundles name none";
+                     simple signing): sigstore's bundles name none. A signature over an index counts \
+                     for the images that it names; containers' programs want one over each image";
 
 /// What a scope comes to.
 enum Effect {
