@@ -14,12 +14,16 @@
 mod authority;
 #[path = "signed_images/bad.rs"]
 mod bad;
+#[path = "signed_images/beside.rs"]
+mod beside;
 #[path = "signed_images/kept.rs"]
 mod kept;
 #[path = "signed_images/layout.rs"]
 mod layout;
 #[path = "signed_images/readme.rs"]
 mod readme;
+#[path = "signed_images/locked.rs"]
+mod locked;
 #[path = "signed_images/real.rs"]
 mod real;
 #[path = "signed_images/scene.rs"]

@@ -1,5 +1,6 @@
 //! Signatures in an OCI layout, where tools put them that copy them from a registry.
 
+use super::beside::{add, attached, list};
 use super::scene::{BUNDLE, SIMPLE, Scene, Words as _, bundle, payload};
 use super::signing::{How, Signer};
 use super::support::{Layout, need};
@@ -7,38 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-/// A blob of the layout, as a descriptor.
-fn add(layout: &mut Layout, media: &str, bytes: &[u8]) -> Value {
-    layout.add(media, bytes.to_vec()).json()
-}
-
-/// Adds an entry to the table of contents.
-fn list(layout: &mut Layout, mut entry: Value, tag: Option<&str>) {
-    if let Some(tag) = tag {
-        entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
-    }
-    let mut index: Value = serde_json::from_str(&layout.index).unwrap();
-    index["manifests"].as_array_mut().unwrap().push(entry);
-    layout.index = index.to_string();
-}
-
-/// An attached manifest with one layer.
-fn attached(layout: &mut Layout, layer: Value, about: Option<&str>) -> Value {
-    let mut config = add(layout, "application/vnd.oci.empty.v1+json", b"{}");
-    config["mediaType"] = json!("application/vnd.oci.empty.v1+json");
-    let mut manifest = json!({
-        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer],
-    });
-    if let Some(about) = about {
-        let size = layout.blobs[about].len();
-        manifest["subject"] = json!({"mediaType": MANIFEST, "digest": about, "size": size});
-        manifest["artifactType"] = json!(BUNDLE);
-    }
-    add(layout, MANIFEST, manifest.to_string().as_bytes())
-}
 
 /// Signs the image of a layout in one of the three ways.
 fn sign(layout: &mut Layout, way: &str, signer: &Signer) {
@@ -49,11 +19,11 @@ fn sign(layout: &mut Layout, way: &str, signer: &Signer) {
         let mut layer = add(layout, SIMPLE, text.as_bytes());
         let signature = STANDARD.encode(signer.sign(text.as_bytes()));
         layer["annotations"] = json!({"dev.cosignproject.cosign/signature": signature});
-        let manifest = attached(layout, layer, None);
+        let manifest = attached(layout, vec![layer], None);
         return list(layout, manifest, Some(&format!("{dashed}.sig")));
     }
     let layer = add(layout, BUNDLE, &bundle(&digest, signer));
-    let mut manifest = attached(layout, layer, Some(&digest));
+    let mut manifest = attached(layout, vec![layer], Some(&digest));
     if way == "list" {
         let listed = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]});
         let listed = add(layout, INDEX, listed.to_string().as_bytes());

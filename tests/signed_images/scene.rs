@@ -220,9 +220,13 @@ impl Scene {
             layer["annotations"] = json!({"dev.cosignproject.cosign/signature": signature});
             layer
         });
+        self.under_tag(digest, &layers.collect::<Vec<_>>());
+    }
+
+    /// Puts layers under cosign's tag of a digest.
+    pub fn under_tag(&self, digest: &str, layers: &[Value]) {
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": self.empty(),
-            "layers": layers.collect::<Vec<_>>(),
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": self.empty(), "layers": layers,
         });
         let tag = format!("{}.sig", digest.replace(':', "-"));
         self.document(MANIFEST, manifest.to_string().as_bytes(), Some(&tag));
@@ -244,9 +248,14 @@ impl Scene {
 
     /// Attaches a layer to a digest.
     pub fn attach(&self, subject: &str, layer: Value, kind: Option<&str>) -> String {
+        self.attach_all(subject, &[layer], kind)
+    }
+
+    /// Attaches layers to a digest, in one manifest.
+    pub fn attach_all(&self, subject: &str, layers: &[Value], kind: Option<&str>) -> String {
         let size = self.manifest().len();
         let mut manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": self.empty(), "layers": [layer],
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": self.empty(), "layers": layers,
             "subject": {"mediaType": MANIFEST, "digest": subject, "size": size},
         });
         if let Some(kind) = kind {

@@ -76,7 +76,8 @@ fn name(common: &str) -> Vec<u8> {
     }
 }
 
-fn sha256(parts: &[&[u8]]) -> Vec<u8> {
+/// The digest of some bytes one behind the other.
+pub fn sha256(parts: &[&[u8]]) -> Vec<u8> {
     digest(&SHA256, &parts.concat()).as_ref().to_vec()
 }
 
@@ -184,6 +185,8 @@ pub struct Wish {
     pub logged: bool,
     /// The log is of rekor's second version, which promises nothing and knows no time.
     pub second_log: bool,
+    /// What becomes of the signature before it is logged.
+    pub spoilt: fn(Vec<u8>) -> Vec<u8>,
 }
 
 impl Wish {
@@ -200,6 +203,7 @@ impl Wish {
             timestamp: false,
             logged: true,
             second_log: false,
+            spoilt: |signature| signature,
         }
     }
 }
@@ -438,7 +442,7 @@ impl Authority {
         let digest = sha256(&[&wish.manifest]);
         let (signature, content, kind, body) = match &wish.predicate {
             None => {
-                let signature = key.sign(&wish.manifest);
+                let signature = (wish.spoilt)(key.sign(&wish.manifest));
                 let content = message(&digest, &signature);
                 let body = json!({ "apiVersion": "0.0.1", "kind": "hashedrekord", "spec": {
                     "data": { "hash": { "algorithm": "sha256", "value": hex(&digest) } },
@@ -456,7 +460,7 @@ impl Authority {
             }
             Some(predicate) => {
                 let payload = statement(&hex(&digest), predicate);
-                let signature = key.sign(&pae(payload.as_bytes()));
+                let signature = (wish.spoilt)(key.sign(&pae(payload.as_bytes())));
                 let body = json!({ "apiVersion": "0.0.1", "kind": "dsse", "spec": {
                     "envelopeHash": { "algorithm": "sha256", "value": hex(&[0; 32]) },
                     "payloadHash": {
