@@ -20,10 +20,10 @@ mod beside;
 mod kept;
 #[path = "signed_images/layout.rs"]
 mod layout;
-#[path = "signed_images/readme.rs"]
-mod readme;
 #[path = "signed_images/locked.rs"]
 mod locked;
+#[path = "signed_images/readme.rs"]
+mod readme;
 #[path = "signed_images/real.rs"]
 mod real;
 #[path = "signed_images/scene.rs"]

@@ -244,15 +244,28 @@ impl Attached {
     }
 }
 
+/// What an attached manifest says that it is attached to, whatever its layers are.
+///
+/// # Errors
+/// [`Fault::Malformed`]: it is no manifest.
+pub fn subject(manifest: &[u8]) -> Result<Option<Digest>, Fault> {
+    read(manifest).map(|(_, subject)| subject)
+}
+
+fn read(manifest: &[u8]) -> Result<(ImageManifest, Option<Digest>), Fault> {
+    let gated = json::gate(manifest, &simple::MANIFEST).map_err(|e| Fault::of(&e))?;
+    let wire: ImageManifest = gated.read().map_err(|e| Fault::of(&e))?;
+    let subject = wire.subject().as_ref().map(Descriptor::parse).transpose();
+    let subject = subject.map_err(|e| Fault::of(&e))?;
+    Ok((wire, subject.map(|subject| subject.digest)))
+}
+
 /// Reads an attached manifest; layers that are no signatures are passed over.
 ///
 /// # Errors
 /// [`Fault::TooMany`], [`Fault::TooLarge`]; [`Fault::Malformed`]: it is no manifest.
 pub fn attached(manifest: &[u8]) -> Result<Attached, Fault> {
-    let gated = json::gate(manifest, &simple::MANIFEST).map_err(|e| Fault::of(&e))?;
-    let wire: ImageManifest = gated.read().map_err(|e| Fault::of(&e))?;
-    let subject = wire.subject().as_ref().map(Descriptor::parse).transpose();
-    let subject = subject.map_err(|e| Fault::of(&e))?;
+    let (wire, subject) = read(manifest)?;
     let signatures = simple::layers_of(&wire)?;
     let is_bundle = |layer: &&oci_spec::image::Descriptor| {
         let media_type: &str = layer.media_type().as_ref();
@@ -274,7 +287,7 @@ pub fn attached(manifest: &[u8]) -> Result<Attached, Fault> {
         }
     });
     Ok(Attached {
-        subject: subject.map(|subject| subject.digest),
+        subject,
         signatures,
         bundles: bundles.collect::<Result<_, _>>()?,
     })

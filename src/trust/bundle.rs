@@ -202,6 +202,7 @@ pub(super) fn verify(
     if material.tlog_entries.is_empty() || !material.tlog_entries.iter().all(proven) {
         return Err(Fault::NoLogEntry);
     }
+    key::well_formed(signature(&bundle)?)?;
     let signed = keyless::verify(&bundle, subject, against)?;
     let (form, attests) = content(&bundle, subject)?;
     Ok(Proof {
@@ -214,16 +215,21 @@ pub(super) fn verify(
     })
 }
 
+/// The bytes of its signature.
+fn signature(bundle: &Bundle) -> Result<&[u8], Fault> {
+    match &bundle.content {
+        SignatureContent::MessageSignature(message) => Ok(message.signature.as_bytes()),
+        SignatureContent::DsseEnvelope(envelope) => Ok(envelope.signature.sig.as_bytes()),
+        _ => Err(Fault::Unsupported("a bundle of another content".to_owned())),
+    }
+}
+
 /// A bundle by a key. The hint names it as its maker likes, so all keys are tried.
 fn of_key(bundle: &Bundle, subject: &Subject<'_>, against: &Against<'_>) -> Result<Proof, Fault> {
-    let (message, signature) = match &bundle.content {
-        SignatureContent::MessageSignature(message) => {
-            (subject.bytes.to_vec(), message.signature.as_bytes())
-        }
-        SignatureContent::DsseEnvelope(envelope) => {
-            (envelope.pae(), envelope.signature.sig.as_bytes())
-        }
-        _ => return Err(Fault::Unsupported("a bundle of another content".to_owned())),
+    let signature = signature(bundle)?;
+    let message = match &bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => envelope.pae(),
+        _ => subject.bytes.to_vec(),
     };
     // What a message signature says of its digest is told in words of its own, and decides nothing:
     // the manifest's own bytes are what was signed.

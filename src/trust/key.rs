@@ -205,12 +205,7 @@ pub(super) fn maker<'k>(
     if keys.is_empty() {
         return Err(Fault::NoKey);
     }
-    if signature.len() > MAX_SIGNATURE {
-        return Err(Fault::TooLarge {
-            what: "signature",
-            bytes: signature.len(),
-        });
-    }
+    fits(signature)?;
     let message = Message::new(message);
     let maker = keys.iter().find(|key| match key.kind {
         KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => {
@@ -229,6 +224,28 @@ pub(super) fn maker<'k>(
     Err(Fault::WrongKey(
         keys.iter().map(|key| key.name.clone()).collect(),
     ))
+}
+
+fn fits(signature: &[u8]) -> std::result::Result<(), Fault> {
+    match signature.len() {
+        0..=MAX_SIGNATURE => Ok(()),
+        bytes => Err(Fault::TooLarge {
+            what: "signature",
+            bytes,
+        }),
+    }
+}
+
+/// Holds a signature by whatever key against the rules of its spelling.
+///
+/// # Errors
+/// [`Fault::TooLarge`], [`Fault::Malleable`].
+pub(super) fn well_formed(signature: &[u8]) -> std::result::Result<(), Fault> {
+    fits(signature)?;
+    match looks_like_ecdsa(signature) && !is_ecdsa_der(signature) {
+        true => Err(Fault::Malleable),
+        false => Ok(()),
+    }
 }
 
 /// Whether a signature begins as a SEQUENCE and is as long as neither Ed25519's nor RSA's are.

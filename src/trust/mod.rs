@@ -38,7 +38,8 @@ mod statement;
 mod tests;
 
 pub use attached::{
-    Attached, Attachment, Attachments, Bytes, How, MAX_ATTACHED, Over, Untaken, attached, referrers,
+    Attached, Attachment, Attachments, Bytes, How, MAX_ATTACHED, Over, Untaken, attached,
+    referrers, subject,
 };
 pub use collect::Collector;
 pub use fault::{Failure, Fault};

@@ -185,6 +185,8 @@ pub struct Wish {
     pub logged: bool,
     /// The log is of rekor's second version, which promises nothing and knows no time.
     pub second_log: bool,
+    /// What becomes of the statement before it is signed.
+    pub said: fn(String) -> String,
     /// What becomes of the signature before it is logged.
     pub spoilt: fn(Vec<u8>) -> Vec<u8>,
 }
@@ -203,6 +205,7 @@ impl Wish {
             timestamp: false,
             logged: true,
             second_log: false,
+            said: |statement| statement,
             spoilt: |signature| signature,
         }
     }
@@ -459,7 +462,7 @@ impl Authority {
                 )
             }
             Some(predicate) => {
-                let payload = statement(&hex(&digest), predicate);
+                let payload = (wish.said)(statement(&hex(&digest), predicate));
                 let signature = (wish.spoilt)(key.sign(&pae(payload.as_bytes())));
                 let body = json!({ "apiVersion": "0.0.1", "kind": "dsse", "spec": {
                     "envelopeHash": { "algorithm": "sha256", "value": hex(&[0; 32]) },

@@ -95,8 +95,8 @@ impl Beside {
     /// Whether a manifest says that it is attached to a digest. One that cannot be read says nothing.
     fn is_about(&self, entry: &Descriptor, digest: &Digest, left: &mut u64) -> Result<bool> {
         let bytes = self.bytes(entry, left)?;
-        let attached = bytes.and_then(|bytes| trust::attached(&bytes));
-        Ok(attached.is_ok_and(|attached| attached.subject == Some(*digest)))
+        let subject = bytes.and_then(|bytes| trust::subject(&bytes));
+        Ok(subject.is_ok_and(|subject| subject == Some(*digest)))
     }
 
     fn take(

@@ -197,6 +197,40 @@ fn every_witness_is_needed() {
     assert!(outcome.is_err(), "{outcome:?}");
 }
 
+#[test]
+fn a_signature_has_one_spelling_whoever_made_it() {
+    let outcome = made(|w| {
+        w.spoilt = |mut signature| {
+            signature.insert(1, 0x81);
+            signature
+        };
+    });
+    assert_eq!(outcome, Err(Fault::Malleable));
+    let outcome = made(|w| w.spoilt = |signature| [signature, vec![0]].concat());
+    assert_eq!(outcome, Err(Fault::Malleable));
+    for (bytes, said) in [(1025, true), (1024, false)] {
+        let outcome = match bytes {
+            1024 => made(|w| w.spoilt = |_| vec![1; 1024]),
+            _ => made(|w| w.spoilt = |_| vec![1; 1025]),
+        };
+        let large = Err(Fault::TooLarge {
+            what: "signature",
+            bytes,
+        });
+        assert_eq!(outcome == large, said, "{outcome:?}");
+        assert!(outcome.is_err());
+    }
+    // Another's, as well-formed as it is.
+    let outcome = made(|w| {
+        w.spoilt = |mut signature| {
+            let last = signature.len() - 1;
+            signature[last] ^= 1;
+            signature
+        };
+    });
+    assert_eq!(outcome, Err(Fault::BadSignature));
+}
+
 /// Rekor's second version promises nothing and knows no time: a timestamp authority does.
 #[test]
 fn the_second_version_of_the_log_is_read_over_a_manifest() {
