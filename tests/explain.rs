@@ -229,7 +229,30 @@ fn a_profile_that_narrows_is_the_rule_and_its_change_the_cure() {
     let all = [&flags[..], &["--explain"]].concat();
     run(&home, &all, &image, &call)
         .ok()
-        .complains("are not told: the seccomp profile allows no sendmsg");
+        .complains("are not told: the seccomp profile does not allow sendmsg and close");
+}
+
+/// Telling takes a descriptor and a close(2) that nothing else does: where there is no room for the
+/// one, or the profile kills for the other, the command runs as it does untold, and it is said.
+#[test]
+fn what_telling_takes_keeps_nothing_from_running() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    let unshare = number("unshare");
+    let call = ["denied", "sys", &unshare];
+    for most in ["3", "5", "8"] {
+        let flags = ["--explain", "--ulimit", &format!("nofile={most}:{most}")];
+        let ran = run(&home, &flags, &image, &call).ok();
+        assert_eq!(ran.out(), format!("{unshare} 1\n"), "{most}");
+        ran.complains("were not told: the limit of open files (nofile) left no room");
+    }
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["close"], "action": "SCMP_ACT_KILL_PROCESS"}]}"#;
+    std::fs::write(home.path("p.json"), profile).unwrap();
+    let flags = ["--explain", "--security-opt", "seccomp=p.json"];
+    let ran = run(&home, &flags, &image, &call).ok();
+    assert_eq!(ran.out(), format!("{unshare} 1\n"));
+    ran.complains("are not told: the seccomp profile does not allow sendmsg and close");
 }
 
 /// Where from a call is made changes neither its answer nor its being told.

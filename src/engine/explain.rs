@@ -3,7 +3,7 @@
 
 use super::journal::Journal;
 use crate::container::supervise::{Denied, Exit};
-use crate::error::Result;
+use crate::error::{Result, strerror};
 use crate::image::ImageName;
 use crate::plan::seccomp::{Arch, words};
 use crate::policy::{Explain, Granted, Grants, Origin, Policy, Refused, denial};
@@ -32,8 +32,8 @@ pub(super) fn settle(grants: &mut Grants) {
     if asked.value == Explain::Calls {
         if matches!(asked.origin, Origin::Flag(_)) {
             grants.notes.push(
-                "refused system calls are not told: the seccomp profile allows no sendmsg, by which \
-                 they would be"
+                "refused system calls are not told: the seccomp profile does not allow sendmsg and \
+                 close, by which they would be"
                     .to_owned(),
             );
         }
@@ -83,8 +83,10 @@ pub(super) fn tell(
 /// Why nothing could be told.
 fn untold(errno: i32) -> String {
     let why = match Errno::from_raw_os_error(errno) {
-        Errno::BUSY => "a filter around lazaret itself is told of them already",
-        _ => "this kernel tells nobody (Linux 5.0 does)",
+        Errno::BUSY => "a filter around lazaret itself is told of them already".into(),
+        Errno::INVAL => "this kernel tells nobody (Linux 5.0 does)".into(),
+        Errno::MFILE => "the limit of open files (nofile) left no room for who is told".into(),
+        _ => strerror(errno),
     };
     format!("refused system calls were not told: {why}")
 }

@@ -151,8 +151,9 @@ fn take(
 fn install_told(launch: &Launch, told: &[sys::Filter], socket: BorrowedFd<'_>) -> Done {
     match sys::install_told_filter(told) {
         Ok(listener) => send(socket, &Record::Listener, &[listener.as_fd()]),
-        // A filter that is in force already has one (EBUSY), or the kernel knows none.
-        Err(errno @ (Errno::BUSY | Errno::INVAL)) => {
+        // A filter that is in force already has one (EBUSY), the kernel knows none, or the command may
+        // hold no descriptor more.
+        Err(errno @ (Errno::BUSY | Errno::INVAL | Errno::MFILE | Errno::NFILE)) => {
             sys::install_filter(&launch.payload_filter).at("seccomp")?;
             let errno = errno.raw_os_error();
             send_plain(socket, &Record::Deaf { errno })

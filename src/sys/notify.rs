@@ -37,8 +37,8 @@ pub struct Notification {
 /// [`super::install_filter`].
 ///
 /// # Errors
-/// `BUSY`: a filter that is in force has one already; `INVAL`: this kernel has none (before 5.0).
-/// Nothing is installed then.
+/// `BUSY`: a filter that is in force has one already; `INVAL`: this kernel has none (before 5.0);
+/// `MFILE`, `NFILE`: there may be no descriptor more. Nothing is installed then.
 pub fn install_told_filter(program: &[Filter]) -> Result<OwnedFd> {
     let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let program = libc::sock_fprog {

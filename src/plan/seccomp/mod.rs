@@ -260,11 +260,14 @@ impl Profile {
         program.map(Some)
     }
 
-    /// Whether refusals can be told under it: the filter's listener leaves the cell by sendmsg(2),
-    /// under the filter.
+    /// Whether refusals can be told under it: the filter's listener leaves the cell by sendmsg(2), and
+    /// is closed there by close(2), both under the filter.
     pub fn can_tell(&self) -> bool {
-        let narrowed = self.narrowed.as_ref();
-        narrowed.is_none_or(|narrowed| narrow::always_passes(&narrowed.rules, "sendmsg"))
+        let passes = |narrowed: &Narrowed| {
+            let mut needed = ["sendmsg", "close"].iter();
+            needed.all(|name| narrow::always_passes(&narrowed.rules, name))
+        };
+        self.narrowed.as_ref().is_none_or(passes)
     }
 
     /// The capabilities beyond its own that its source has groups for.
