@@ -6,7 +6,7 @@ use crate::container::supervise::{Denied, Exit};
 use crate::error::{Result, strerror};
 use crate::image::ImageName;
 use crate::plan::seccomp::{Arch, words};
-use crate::policy::{Explain, Granted, Grants, Origin, Policy, Refused, denial};
+use crate::policy::{Denials, Explain, Granted, Grants, Origin, Policy, Refused};
 use crate::report::{self, Denial};
 use rustix::io::Errno;
 
@@ -67,15 +67,18 @@ pub(super) fn tell(
         }
         return Ok(());
     }
-    let denials = exit.denied.iter().map(|denied| {
-        let refused = Refused {
-            number: denied.number,
-            args: denied.args,
-        };
-        Ok(told(denied, denial(policy, image, grants, &refused)?))
-    });
-    let denials = denials.collect::<Result<Vec<_>>>()?;
-    report::denials(&denials);
+    let mut denials = Vec::with_capacity(exit.denied.len());
+    if !exit.denied.is_empty() {
+        let rules = Denials::new(policy, image, grants)?;
+        denials.extend(exit.denied.iter().map(|denied| {
+            let refused = Refused {
+                number: denied.number,
+                args: denied.args,
+            };
+            told(denied, rules.of(&refused))
+        }));
+        report::denials(&denials);
+    }
     journal.denials(denials);
     Ok(())
 }

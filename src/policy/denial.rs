@@ -9,7 +9,7 @@ use super::words;
 use crate::error::Result;
 use crate::image::ImageName;
 use crate::plan::seccomp::told::{Data, answer};
-use crate::plan::seccomp::{Arch, Profile, Rules};
+use crate::plan::seccomp::{Arch, Instruction, Profile, Rules};
 
 /// A system call that a cell was refused.
 #[derive(Debug, Clone, Copy)]
@@ -33,73 +33,91 @@ pub struct Denial {
     pub cure: Vec<String>,
 }
 
-/// Which rule refuses `refused` in a cell of `image` that was granted `grants`, and what would let it
-/// pass.
-///
-/// # Errors
-/// `Malformed`: a built-in set is not one.
-pub fn denial(
-    policy: &Policy,
-    image: &ImageName,
-    grants: &Grants,
-    refused: &Refused,
-) -> Result<Denial> {
-    let caps = grants.caps.value.iter().map(|cap| cap.value.as_str());
-    let held: Vec<&str> = caps.collect();
-    let set = Profile::builtin(&grants.syscalls.value, held.iter().copied())?;
-    let name = refused.number.and_then(|n| Arch::native().name(n));
-    let narrowed = grants.narrowed.as_ref();
-    if let Some((narrowed, origin)) =
-        narrowed.and_then(|n| Some((n.value.narrowed.as_ref()?, &n.origin)))
-        && passes(&set, refused)?
-    {
-        return Ok(Denial {
-            rule: format!("seccomp={}", narrowed.file),
-            origin: origin.clone(),
-            why: "the file does not allow it".to_owned(),
-            cure: vec![format!(
-                "allow {} in that file, or leave --security-opt seccomp=... out",
-                name.unwrap_or("it")
-            )],
-        });
-    }
-    let subject = Subject::of(image);
-    let policy = &policy.about(&subject);
-    let cap = wanted(&set, refused)?;
-    Ok(Denial {
-        rule: format!("syscalls = {}", words::toml(&grants.syscalls.value)),
-        origin: grants.syscalls.origin.clone(),
-        why: match cap {
-            Some(cap) => format!("the set has it for who holds {cap}"),
-            None => why(&set.rules()?, name),
-        },
-        cure: cap.map_or_else(Vec::new, |cap| by(cap, policy, &subject, grants)),
-    })
+/// What judges the refusals of one cell: which rule is behind each, and what would let it pass. What
+/// all of them take is read once, because a cell makes as many as it likes.
+#[derive(Debug)]
+pub struct Denials<'a> {
+    policy: Policy,
+    subject: Subject,
+    grants: &'a Grants,
+    /// The cell's set, without what narrows it.
+    rules: Rules,
+    program: Vec<Instruction>,
+    /// The set of who holds one capability more, each by its name.
+    more: Vec<(&'static str, Vec<Instruction>)>,
 }
 
-/// The capability for which the set has a call that it refuses without.
-fn wanted(set: &Profile, refused: &Refused) -> Result<Option<&'static str>> {
-    for cap in set.more_caps() {
-        let held = set.caps.iter().copied().chain([cap]);
-        if passes(&Profile::builtin(&set.name, held)?, refused)? {
-            return Ok(Some(cap));
+impl<'a> Denials<'a> {
+    /// Of a cell of `image` that was granted `grants`.
+    ///
+    /// # Errors
+    /// `Malformed`: a built-in set is not one.
+    pub fn new(policy: &Policy, image: &ImageName, grants: &'a Grants) -> Result<Self> {
+        let caps = grants.caps.value.iter().map(|cap| cap.value.as_str());
+        let set = Profile::builtin(&grants.syscalls.value, caps)?;
+        let arch = Arch::native();
+        let more = set.more_caps().map(|cap| {
+            let held = set.caps.iter().copied().chain([cap]);
+            Ok((cap, Profile::builtin(&set.name, held)?.compile(arch)?))
+        });
+        let subject = Subject::of(image);
+        Ok(Self {
+            policy: policy.about(&subject),
+            subject,
+            grants,
+            rules: set.rules()?,
+            program: set.compile(arch)?,
+            more: more.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Which rule refuses `refused`, and what would let it pass.
+    pub fn of(&self, refused: &Refused) -> Denial {
+        let grants = self.grants;
+        let name = refused.number.and_then(|n| Arch::native().name(n));
+        let narrowed = grants.narrowed.as_ref();
+        if let Some((narrowed, origin)) =
+            narrowed.and_then(|n| Some((n.value.narrowed.as_ref()?, &n.origin)))
+            && passes(&self.program, refused)
+        {
+            return Denial {
+                rule: format!("seccomp={}", narrowed.file),
+                origin: origin.clone(),
+                why: "the file does not allow it".to_owned(),
+                cure: vec![format!(
+                    "allow {} in that file, or leave --security-opt seccomp=... out",
+                    name.unwrap_or("it")
+                )],
+            };
+        }
+        // The capability for which the set has the call that it refuses without.
+        let more = self.more.iter();
+        let mut wanted = more.filter(|(_, program)| passes(program, refused));
+        let cap = wanted.next().map(|(cap, _)| *cap);
+        Denial {
+            rule: format!("syscalls = {}", words::toml(&grants.syscalls.value)),
+            origin: grants.syscalls.origin.clone(),
+            why: match cap {
+                Some(cap) => format!("the set has it for who holds {cap}"),
+                None => why(&self.rules, name),
+            },
+            cure: cap.map_or_else(Vec::new, |cap| by(cap, &self.policy, &self.subject, grants)),
         }
     }
-    Ok(None)
 }
 
-fn passes(set: &Profile, refused: &Refused) -> Result<bool> {
+/// Whether `program` lets the call pass.
+fn passes(program: &[Instruction], refused: &Refused) -> bool {
     let Some(number) = refused.number else {
-        return Ok(false);
+        return false;
     };
-    let arch = Arch::native();
     let data = Data {
         number,
-        arch: arch.audit(),
+        arch: Arch::native().audit(),
         instruction: 0,
         args: refused.args,
     };
-    Ok(answer(&set.compile(arch)?, &data) == Some(libc::SECCOMP_RET_ALLOW))
+    answer(program, &data) == Some(libc::SECCOMP_RET_ALLOW)
 }
 
 fn why(rules: &Rules, name: Option<&'static str>) -> String {

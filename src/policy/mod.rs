@@ -47,7 +47,7 @@ pub use self::caps::NAMES as CAPABILITIES;
 pub use admit::{Admit, admit};
 pub use compose::{Composed, Policy, Sources, Wanted, WantedFile};
 pub use decide::{decide, wants_cgroup};
-pub use denial::{Denial, Refused, denial};
+pub use denial::{Denial, Denials, Refused};
 pub use devices::wanted_devices;
 pub use diff::{Change, diff};
 pub use digest::LevelName;
