@@ -6,10 +6,10 @@
 //! no other.
 
 use crate::plan::seccomp::{Arch, words};
-use crate::sandbox::Running;
 use crate::sys::{Listener, Notification};
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -170,8 +170,10 @@ pub(super) struct Denials {
     deaf: Option<i32>,
     /// The payload has said how it is.
     settled: bool,
-    /// Nobody is left under the filter.
+    /// Nobody is left under the filter, or nobody can be answered.
     over: Cell<bool>,
+    /// Why nobody can be answered.
+    broken: Cell<Option<Errno>>,
     /// /proc, once it is looked at.
     proc: OnceCell<Option<OwnedFd>>,
     table: RefCell<Table>,
@@ -200,7 +202,8 @@ impl Denials {
 
     /// Answers the call that waits, where poll(2) said this of the listener. Without POLLIN it says
     /// POLLHUP: the last process under the filter has ended; or something is broken for good.
-    pub(super) fn answer(&self, running: &Running, ready: PollFlags) {
+    /// `refusal`: what the filter would have said.
+    pub(super) fn answer(&self, refusal: impl Fn(&Notification) -> u16, ready: PollFlags) {
         if !ready.contains(PollFlags::IN) {
             self.over.set(true);
             return;
@@ -208,17 +211,39 @@ impl Denials {
         let Some(listener) = &self.listener else {
             return;
         };
-        // Whoever made it may have ended since.
-        let Ok(call) = listener.receive() else {
-            return;
+        let call = match listener.receive() {
+            Ok(call) => call,
+            Err(errno) => return self.failed(errno),
         };
-        let errno = running.refusal(&call);
+        let errno = refusal(&call);
         let program = self.program(call.thread);
         // The kernel refuses an answer to a call that nobody waits for: then the number may have
         // become another's before the name was read (seccomp_unotify(2)).
-        let answered = listener.refuse(call.id, errno).is_ok();
-        let program = program.filter(|_| answered);
+        let answered = listener.refuse(call.id, errno);
+        let program = program.filter(|_| answered.is_ok());
         self.table.borrow_mut().add(&call, errno, program);
+        if let Err(errno) = answered {
+            self.failed(errno);
+        }
+    }
+
+    /// Whoever made a call may have ended since. Another failure would be that of every call, and all
+    /// who make one would wait for ever: [`Denials::rest`].
+    fn failed(&self, errno: Errno) {
+        if !matches!(errno, Errno::NOENT | Errno::INTR) {
+            self.broken.set(Some(errno));
+            self.over.set(true);
+        }
+    }
+
+    /// Closes a listener at which nothing more is heard. Whoever is refused then gets ENOSYS from the
+    /// kernel, and does not wait.
+    pub(super) fn rest(&mut self) {
+        if self.over.get() {
+            self.listener = None;
+            let broken = self.broken.take().map(Errno::raw_os_error);
+            self.deaf = broken.or(self.deaf);
+        }
     }
 
     fn program(&self, thread: u32) -> Option<String> {
@@ -259,7 +284,9 @@ fn comm(proc: BorrowedFd<'_>, thread: u32) -> Option<String> {
     let n = rustix::io::read(&file, &mut name).ok()?;
     let name = String::from_utf8_lossy(name.get(..n)?);
     let name = name.strip_suffix('\n').unwrap_or(&name);
-    Some(name.to_owned()).filter(|name| !name.is_empty())
+    // The kernel names a thread by its program's last part; a path here is somebody else's.
+    let own = !name.is_empty() && !name.contains('/');
+    own.then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -306,6 +333,38 @@ mod tests {
         assert_eq!(denied[0].number, Arch::native().number("unshare"));
         assert_eq!(denied[0].program.as_deref(), Some("/bin/0"));
         assert_eq!(others[1].number, None);
+    }
+
+    #[test]
+    fn a_listener_that_cannot_be_answered_is_closed() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&write, b"x").unwrap();
+        let mut denials = Denials::default();
+        denials.settle(Ok(Listener::new(read)));
+        denials.rest();
+        assert!(denials.fd().is_some());
+        denials.answer(|_| 1, PollFlags::IN);
+        denials.rest();
+        assert!(denials.fd().is_none() && denials.is_settled());
+        // The other end knows that it is closed.
+        assert_eq!(rustix::io::write(&write, b"x"), Err(Errno::PIPE));
+        let (denied, deaf) = denials.take();
+        assert_eq!((denied, deaf), (Vec::new(), Some(libc::ENOTTY)));
+    }
+
+    #[test]
+    fn a_threads_name_is_no_path() {
+        let proc = rustix::fs::open("/proc", OFlags::PATH, Mode::empty()).unwrap();
+        for (name, told) in [("worker", Some("worker")), ("/bin/sh", None)] {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            let proc = proc.as_fd();
+            let heard = std::thread::scope(|scope| {
+                let own = || rustix::thread::gettid().as_raw_nonzero().get();
+                let hear = move || comm(proc, own().cast_unsigned());
+                thread.spawn_scoped(scope, hear).unwrap().join().unwrap()
+            });
+            assert_eq!(heard.as_deref(), told);
+        }
     }
 
     #[test]

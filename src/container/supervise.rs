@@ -336,6 +336,7 @@ impl Loop<'_> {
     fn turn(&mut self, signals: &Signals, deadline: Option<Instant>) -> Result<()> {
         loop {
             let woken = self.wait(signals, deadline)?;
+            self.denials.rest();
             // Whatever else there is to do: a command that never stops writing gets no more time.
             if self.killed.is_none() && deadline.is_some_and(|d| Instant::now() >= d) {
                 self.kill_for(Ended::Timeout)?;
@@ -422,7 +423,7 @@ impl Loop<'_> {
             if said.is_empty() {
                 break;
             }
-            self.denials.answer(running, said);
+            self.denials.answer(|call| running.refusal(call), said);
             if ready > 1 || !said.contains(PollFlags::IN) {
                 break;
             }
