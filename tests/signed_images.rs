@@ -28,6 +28,8 @@ mod readme;
 mod real;
 #[path = "signed_images/scene.rs"]
 mod scene;
+#[path = "signed_images/sent.rs"]
+mod sent;
 #[allow(
     dead_code,
     reason = "made for the tests of `trust`, and used here in part"

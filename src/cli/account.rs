@@ -69,6 +69,7 @@ pub(super) fn push(args: PushArgs) -> Result<PushRequest> {
     Ok(PushRequest {
         reference: registrys(&args.name)?,
         quiet: args.quiet,
+        signatures: !args.remove_signatures,
         insecure: args.insecure_registry,
     })
 }

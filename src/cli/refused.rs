@@ -182,7 +182,7 @@ pub const OTHERS: &[(&str, Flag)] = &[
         (
             "disable-content-trust",
             None,
-            Later("leave it out: nothing is signed"),
+            Later("leave it out: nothing is signed here, and --remove-signatures sends none"),
         ),
     ),
     (

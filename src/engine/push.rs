@@ -1,6 +1,8 @@
 //! `lazaret push`: an image of the store to its registry, by a worker that has the blobs as open
 //! files and nothing else of this machine's.
 
+mod signatures;
+
 use super::{PushRequest, online, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{Descriptor, ImageName, Reference};
@@ -28,11 +30,13 @@ struct Blob {
     layer: bool,
 }
 
-/// Sends an image to its registry, and prints what `docker push` prints.
+/// Sends an image to its registry, and what the store keeps of its signatures behind it, and prints
+/// what `docker push` prints.
 ///
 /// # Errors
 /// `NotFound`: no image of the store has the name; `Integrity`: the store's bytes changed, or the
-/// registry's are others; `Credentials`, `Registry` and others: it is not taken.
+/// registry's are others; `Store`: a part of the signatures is not kept; `Credentials`, `Registry`
+/// and others: it is not taken, or the image is and its signatures are not.
 pub fn push(request: &PushRequest) -> Result<u8> {
     let reference = &request.reference;
     let name = reference.to_string();
@@ -49,6 +53,12 @@ pub fn push(request: &PushRequest) -> Result<u8> {
     let store = place::look_at_store()?.ok_or_else(none)?;
     let known = store.get_ref(&name)?.ok_or_else(none)?;
     let image = store.image(&known)?;
+    let kept = match request.signatures {
+        true => store.signatures(&image.manifest.digest)?,
+        false => None,
+    };
+    let kept = kept.unwrap_or_default();
+    let signatures = signatures::Signatures::of(&kept, reference, &image.manifest.digest)?;
     let options = online::options(&reference.domain, &reference.path, &request.insecure)?;
     let others = others(&store, reference)?;
     let (mut blobs, mut had) = (Vec::new(), BTreeSet::new());
@@ -102,6 +112,7 @@ pub fn push(request: &PushRequest) -> Result<u8> {
             image.manifest_bytes.len()
         ),
     })?;
+    signatures.send(&store, &options, request)?;
     Ok(0)
 }
 

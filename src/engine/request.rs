@@ -468,6 +468,8 @@ pub struct PushRequest {
     pub reference: Reference,
     /// No progress, and the name alone at the end.
     pub quiet: bool,
+    /// What the store keeps of its signatures goes along.
+    pub signatures: bool,
     /// `--insecure-registry`, as for `pull`.
     pub insecure: Vec<String>,
 }

@@ -11,6 +11,7 @@
 //! TLS, or without it where the user said so; a redirect to another host, port or scheme leaves
 //! them behind.
 
+mod attach;
 mod auth;
 mod blob;
 mod exchange;
@@ -25,6 +26,7 @@ mod retry;
 mod search;
 mod signatures;
 
+pub use attach::{Attached, Bytes};
 pub use known::Known;
 pub use options::{Auth, Limits, Options, Roots};
 pub use ping::Ping;

@@ -199,9 +199,23 @@ impl Client {
     ///
     /// `Integrity`: the registry keeps it by another digest; else as [`Client::send_blob`].
     pub fn send_manifest(&mut self, to: &Reference, bytes: &[u8], media_type: &str) -> Result<()> {
-        let what = to.to_string();
         let tag = to.tag.as_deref().unwrap_or("latest");
-        let path = format!("/v2/{}/manifests/{tag}", to.path);
+        self.put(to, tag, bytes, media_type).map(drop)
+    }
+
+    /// As [`Client::send_manifest`], under any tag or by its digest; the answer.
+    pub(super) fn put(
+        &mut self,
+        to: &Reference,
+        name: &str,
+        bytes: &[u8],
+        media_type: &str,
+    ) -> Result<Reply> {
+        let what = match to.tag.as_deref() == Some(name) {
+            true => to.to_string(),
+            false => format!("{name} of {}/{}", to.domain, to.path),
+        };
+        let path = format!("/v2/{}/manifests/{name}", to.path);
         let errand = Errand {
             domain: &to.domain,
             what: &what,
@@ -223,7 +237,8 @@ impl Client {
                 http.upload(&at.origin, request, back, back)
             })
             .map_err(may_write(to))?;
-        same(&what, &reply, &Digest::of(bytes))
+        same(&what, &reply, &Digest::of(bytes))?;
+        Ok(reply)
     }
 
     /// How long a registry may think about `size` bytes that it has been sent: some copy them.

@@ -1,7 +1,7 @@
 //! Taking together what is attached to one image, within bounds.
 
 use super::{Attachment, Attachments, Bytes, Fault, How, MAX_ATTACHED, MAX_SIGNATURES, Over};
-use super::{Untaken, attached};
+use super::{EMPTY_CONFIG, MAX_ATTACHED_CONFIG, Untaken, attached, parts};
 use crate::image::{Descriptor, Digest};
 
 /// What has been found of one image so far.
@@ -73,6 +73,16 @@ impl Collector {
             match bring(blob)? {
                 Ok(bytes) => blobs.push(Bytes(bytes)),
                 Err(fault) => self.untaken(Some(blob.digest), &fault),
+            }
+        }
+        // Nobody needs the config to verify anything, and nobody can carry the manifest on without it.
+        if let Ok(parts) = parts(&manifest)
+            && parts.config.digest != Digest::of(EMPTY_CONFIG)
+            && parts.config.size <= MAX_ATTACHED_CONFIG.min(self.left)
+        {
+            self.left -= parts.config.size;
+            if let Ok(bytes) = bring(&parts.config)? {
+                blobs.push(Bytes(bytes));
             }
         }
         self.all.found.push(Attachment {

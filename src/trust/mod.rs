@@ -25,6 +25,7 @@
 
 mod attached;
 mod bundle;
+mod carry;
 mod collect;
 mod fault;
 mod key;
@@ -40,6 +41,10 @@ mod tests;
 pub use attached::{
     Attached, Attachment, Attachments, Bytes, How, MAX_ATTACHED, Over, Untaken, attached,
     referrers, subject,
+};
+pub use carry::{
+    Carried, EMPTY_CONFIG, Keeping, MAX_ATTACHED_CONFIG, Parts, REFERRERS_LIST, There, list_with,
+    parts, there,
 };
 pub use collect::Collector;
 pub use fault::{Failure, Fault};

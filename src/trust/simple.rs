@@ -207,6 +207,21 @@ pub(super) fn verify(
     })
 }
 
+/// The name in a payload, which nobody has verified.
+pub(super) fn named(payload: &[u8]) -> Option<String> {
+    let read = json::gate(payload, &PAYLOAD).and_then(|gated| gated.read::<Payload>());
+    read.ok()
+        .map(|payload| payload.critical.identity.docker_reference)
+}
+
+/// `docker.io/library/redis` of a name with or without tag; of what is none, itself.
+pub(super) fn repository(named: &str) -> String {
+    match Reference::parse(named) {
+        Ok(reference) => format!("{}/{}", reference.domain, reference.path),
+        Err(_) => named.to_owned(),
+    }
+}
+
 /// Whether the name in a payload is that of the image that was asked for: the repository always, a
 /// tag where both name one, a digest where it names one.
 fn is_named(named: &str, asked: &Reference, digest: &str) -> bool {

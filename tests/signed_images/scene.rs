@@ -117,6 +117,7 @@ impl Scene {
         instead: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static,
     ) -> Self {
         let shelf = Shelf::default();
+        shelf.held().api = api;
         let registry = shelf.registry({
             let shelf = shelf.clone();
             move |asked, _| {
@@ -137,6 +138,17 @@ impl Scene {
             scene.blob(bytes);
         }
         scene.document(MANIFEST, &scene.manifest(), Some("test"));
+        scene
+    }
+
+    /// As [`Scene::new`], and the registry has nothing yet.
+    pub fn empty_handed(api: bool) -> Self {
+        let scene = Self::new(api);
+        let mut held = scene.shelf.held();
+        held.blobs.clear();
+        held.has.clear();
+        held.manifests.clear();
+        drop(held);
         scene
     }
 

@@ -16,6 +16,8 @@ pub struct Held {
     pub has: BTreeSet<(String, String)>,
     /// By repository and tag or digest: media type and bytes.
     pub manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
+    /// It keeps the list of referrers by itself.
+    pub api: bool,
     sessions: usize,
 }
 
@@ -94,8 +96,10 @@ impl Shelf {
 impl Held {
     fn take(&mut self, repository: &str, name: &str, asked: &Asked) -> Answer {
         let parsed: serde_json::Value = serde_json::from_slice(&asked.bytes).unwrap();
-        let layers = parsed["layers"].as_array().unwrap().iter();
-        let whole = layers.chain([&parsed["config"]]).all(|blob| {
+        // A list names manifests, which may be elsewhere.
+        let layers = parsed["layers"].as_array().into_iter().flatten();
+        let config = parsed.get("config");
+        let whole = layers.chain(config).all(|blob| {
             let digest = blob["digest"].as_str().unwrap().to_owned();
             self.has.contains(&(repository.to_owned(), digest))
         });
@@ -109,7 +113,12 @@ impl Held {
             self.manifests
                 .insert((repository.to_owned(), name.to_owned()), kept);
         }
-        Answer::new(201, &[&format!("Docker-Content-Digest: {digest}")], "")
+        let mut headers = vec![format!("Docker-Content-Digest: {digest}")];
+        if let Some(subject) = parsed["subject"]["digest"].as_str().filter(|_| self.api) {
+            headers.push(format!("OCI-Subject: {subject}"));
+        }
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        Answer::new(201, &headers, "")
     }
 
     fn document(&self, repository: &str, name: &str) -> Answer {

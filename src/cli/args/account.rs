@@ -33,6 +33,9 @@ pub struct PushArgs {
     /// Print the name alone
     #[arg(short, long)]
     pub quiet: bool,
+    /// Send the image alone, without the signatures that are kept of it
+    #[arg(long)]
+    pub remove_signatures: bool,
     /// Speak to this registry without TLS, if it has none; loopback may always
     #[arg(long, value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,
