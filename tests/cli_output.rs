@@ -21,6 +21,7 @@ fn without_arguments_the_help() {
         "run",
         "images",
         "load",
+        "save",
         "verify",
         "rmi",
         "ps",
@@ -44,7 +45,7 @@ fn without_arguments_the_help() {
         .says("-h, --hostname")
         .says("lazaret run [OPTIONS] IMAGE [COMMAND] [ARG...]");
     // In a pipe, 100 columns wide, each option has its text beside it.
-    for verb in ["run", "tool", "load"] {
+    for verb in ["run", "tool", "load", "save"] {
         let ran = home.lazaret([verb, "--help"]).run().ok();
         let help = ran.out();
         let options = help

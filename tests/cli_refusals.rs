@@ -136,7 +136,6 @@ fn commands_and_global_flags_of_docker() {
         "port",
         "rename",
         "restart",
-        "save",
         "secret",
         "service",
         "stack",

@@ -26,6 +26,8 @@ mod locked;
 mod readme;
 #[path = "signed_images/real.rs"]
 mod real;
+#[path = "signed_images/saved.rs"]
+mod saved;
 #[path = "signed_images/scene.rs"]
 mod scene;
 #[path = "signed_images/sent.rs"]

@@ -11,7 +11,10 @@ mod receipt;
 mod run;
 
 pub use account::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
-pub use images::{ImagesArgs, LoadArgs, LockArgs, PullArgs, RmiArgs, TrustArgs, VerifyArgs};
+pub use images::{
+    ImagesArgs, LoadArgs, LockArgs, PullArgs, RmiArgs, SaveArgs, SaveFormatArg, TrustArgs,
+    VerifyArgs,
+};
 pub use policy::{
     PolicyCheckArgs, PolicyDiffArgs, PolicyImportArgs, PolicyInitArgs, PolicyShowArgs,
     PolicyTestArgs, PolicyTrustArgs,
@@ -53,6 +56,8 @@ pub enum Verb {
     Images(ImagesArgs),
     /// Load an image from an archive, standard input or a folder
     Load(LoadArgs),
+    /// Save images to an archive, standard output or a folder
+    Save(SaveArgs),
     /// Fetch an image from its registry
     Pull(PullArgs),
     /// Send an image to its registry
@@ -118,6 +123,8 @@ pub enum ImageVerb {
     Ls(ImagesArgs),
     /// Load an image from an archive, standard input or a folder
     Load(LoadArgs),
+    /// Save images to an archive, standard output or a folder
+    Save(SaveArgs),
     /// Fetch an image from its registry
     Pull(PullArgs),
     /// Send an image to its registry

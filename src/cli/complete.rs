@@ -43,6 +43,8 @@ const VERBS: &[(&[&str], At, Wanted)] = &[
     (&["rmi"], At::Each, Wanted::Images),
     (&["image", "rm"], At::Each, Wanted::Images),
     (&["image", "inspect"], At::Each, Wanted::Images),
+    (&["save"], At::Each, Wanted::Images),
+    (&["image", "save"], At::Each, Wanted::Images),
     (&["verify"], At::Each, Wanted::Images),
     (&["trust"], At::First, Wanted::Images),
     (&["rm"], At::Each, Wanted::Containers),

@@ -71,6 +71,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Tool(args) => tool_verb(*args),
         Verb::Images(args) => images(args),
         Verb::Load(args) => load(args),
+        Verb::Save(args) => save(args),
         Verb::Pull(args) => pull(args),
         Verb::Push(args) => push(args),
         Verb::Tag(args) => tag(args),
@@ -94,6 +95,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Image(args) => match args.verb {
             ImageVerb::Ls(args) => images(args),
             ImageVerb::Load(args) => load(args),
+            ImageVerb::Save(args) => save(args),
             ImageVerb::Pull(args) => pull(args),
             ImageVerb::Push(args) => push(args),
             ImageVerb::Tag(args) => tag(args),
@@ -130,6 +132,11 @@ fn images(args: args::ImagesArgs) -> u8 {
 fn load(args: args::LoadArgs) -> u8 {
     let request = objects::load(args);
     finish("load", TEXT, request.and_then(|r| engine::load::load(&r)))
+}
+
+fn save(args: args::SaveArgs) -> u8 {
+    let request = objects::save(args);
+    finish("save", TEXT, engine::save::save(&request))
 }
 
 fn pull(args: args::PullArgs) -> u8 {

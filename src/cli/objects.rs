@@ -1,18 +1,18 @@
-//! `load`, `pull`, `lock`, `inspect`, `explain-report`, `rmi`, `rm`, `verify`, `trust`, `receipt`, `doctor`,
+//! `load`, `save`, `pull`, `lock`, `inspect`, `explain-report`, `rmi`, `rm`, `verify`, `trust`, `receipt`, `doctor`,
 //! `version`: argv -> requests.
 
-use super::args::ReceiptVerifyArgs;
 use super::args::{
     DoctorArgs, ExplainReportArgs, InspectArgs, KindArg, LoadArgs, RmArgs, RmiArgs, TrustArgs,
     VerifyArgs,
 };
+use super::args::{ReceiptVerifyArgs, SaveFormatArg};
 use super::values;
 use crate::engine::{
     DoctorRequest, ExplainReportRequest, RmRequest, RmiRequest, TrustRequest, VerifyRequest,
 };
 use crate::engine::{InspectKind, InspectRequest, LoadRequest, LoadSource, VersionRequest};
 use crate::engine::{LockPlace, LockRequest, LockWhat, PullWhen};
-use crate::engine::{ReceiptVerifyRequest, WantedImage};
+use crate::engine::{ReceiptVerifyRequest, SaveFormat, SaveRequest, WantedImage};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, ImageName, Platform, Reference};
 use crate::report::{Format, Template};
@@ -53,6 +53,19 @@ pub fn load(args: LoadArgs) -> Result<LoadRequest> {
         source,
         quiet: args.quiet,
     })
+}
+
+/// `save`.
+pub(super) fn save(args: super::args::SaveArgs) -> SaveRequest {
+    SaveRequest {
+        images: args.images,
+        output: args.output,
+        format: match args.format {
+            SaveFormatArg::OciArchive => SaveFormat::OciArchive,
+            SaveFormatArg::OciDir => SaveFormat::OciDir,
+        },
+        signatures: !args.remove_signatures,
+    }
 }
 
 /// A name that an image can be given: one with a digest already says what it must mean.

@@ -193,6 +193,14 @@ pub const OTHERS: &[(&str, Flag)] = &[
             Later("an image of the store has one platform, and is sent as it is"),
         ),
     ),
+    (
+        "save",
+        (
+            "platform",
+            None,
+            Later("an image of the store has one platform, and is saved as it is"),
+        ),
+    ),
     ("search", ("filter", Some('f'), Later(""))),
     ("inspect", ("platform", None, Later(""))),
     (
@@ -268,7 +276,6 @@ pub const VERBS: &[(&str, Why)] = &[
     ),
     ("rename", Later("")),
     ("restart", Later("")),
-    ("save", Later("")),
     ("secret", Never(SWARM)),
     ("service", Never(SWARM)),
     ("stack", Never(SWARM)),

@@ -146,6 +146,7 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
         "tool",
         "images",
         "load",
+        "save",
         "verify",
         "trust",
         "rmi",
@@ -160,9 +161,9 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
         "image" | "container" | "system" | "policy" | "receipt" => {
             let second = words.next().filter(|w| {
                 [
-                    "ls", "list", "ps", "load", "pull", "push", "tag", "rm", "remove", "inspect",
-                    "run", "df", "prune", "show", "check", "explain", "test", "diff", "import",
-                    "init", "trust", "verify", "key",
+                    "ls", "list", "ps", "load", "save", "pull", "push", "tag", "rm", "remove",
+                    "inspect", "run", "df", "prune", "show", "check", "explain", "test", "diff",
+                    "import", "init", "trust", "verify", "key",
                 ]
                 .contains(w)
             });

@@ -30,6 +30,7 @@ mod request;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod save;
 pub mod search;
 mod source;
 pub mod tag;
@@ -44,8 +45,8 @@ pub use request::{
     LoginRequest, LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyImportRequest,
     PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune,
     PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest,
-    RemoteRequest, RmRequest, RmiRequest, RunRequest, SearchRequest, TagRequest, ToolRequest,
-    TrustRequest, VerifyRequest, VersionRequest, WantedImage,
+    RemoteRequest, RmRequest, RmiRequest, RunRequest, SaveFormat, SaveRequest, SearchRequest,
+    TagRequest, ToolRequest, TrustRequest, VerifyRequest, VersionRequest, WantedImage,
 };
 
 use crate::container::record::Containers;

@@ -474,6 +474,28 @@ pub struct PushRequest {
     pub insecure: Vec<String>,
 }
 
+/// `save`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveRequest {
+    /// Names or ids.
+    pub images: Vec<String>,
+    /// Where to; `None` or `-`: standard output.
+    pub output: Option<PathBuf>,
+    /// As what.
+    pub format: SaveFormat,
+    /// What the store keeps of their signatures goes along.
+    pub signatures: bool,
+}
+
+/// As what images are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaveFormat {
+    /// A tar of an OCI layout, which docker reads too.
+    OciArchive,
+    /// A folder with an OCI layout.
+    OciDir,
+}
+
 /// `tag`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagRequest {

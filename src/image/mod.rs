@@ -13,6 +13,6 @@ mod reference;
 pub use config::ImageConfig;
 pub use descriptor::{Compression, Descriptor, LayerMedia, MAX_DOCUMENT, MediaKind};
 pub use digest::{DiffId, Digest, Hasher, LayerId};
-pub use manifest::{Index, MAX_LAYERS, Manifest};
+pub use manifest::{Index, MAX_LAYERS, MAX_LAYOUT_ENTRIES, Manifest};
 pub use platform::Platform;
 pub use reference::{ImageName, Reference, is_transport};

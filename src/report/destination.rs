@@ -1,6 +1,7 @@
-//! Where a report or receipt goes: standard output, or a file that is there whole or not at all.
+//! Where a report, a receipt or a saved image goes: standard output, or a file that is there whole or
+//! not at all.
 //!
-//! The folder is opened and found writable before anything runs, and held. The text is written to a
+//! The folder is opened and found writable before anything runs, and held. All is written to a
 //! file without a name (O_TMPFILE, open(2)), which is given its name at the end: nothing is there
 //! to be seen, filled or replaced by a command that may write to the folder, and nothing is left by
 //! a lazaret that is killed. Whatever has the name by then, a link too, is replaced, not followed.
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where a report goes.
@@ -79,7 +80,26 @@ impl Destination {
     pub fn write(self, text: &str) -> Result<()> {
         match self.0 {
             Place::Stdout => stdout(text),
-            Place::File(target) => target.write(text),
+            Place::File(target) => target.fill(|file, call| {
+                let mut file = file;
+                file.write_all(text.as_bytes()).or_call(|| call)
+            }),
+        }
+    }
+
+    /// Has `fill` write all of what goes there, piece by piece; it is told in what words a failed
+    /// call is named. A file is in its place once `fill` has succeeded.
+    ///
+    /// # Errors
+    /// `fill`'s; `Io`: a call failed; whatever was there before is there still.
+    pub fn fill(self, fill: impl FnOnce(&File, &str) -> Result<()>) -> Result<()> {
+        match self.0 {
+            Place::Stdout => {
+                let call = "write to standard output";
+                let out = std::io::stdout().as_fd().try_clone_to_owned();
+                fill(&File::from(out.or_call(|| call)?), call)
+            }
+            Place::File(target) => target.fill(fill),
         }
     }
 }
@@ -153,15 +173,15 @@ impl Target {
             .or_call(|| format!("{}: remove {name:?} beside {:?}", self.flag, self.path))
     }
 
-    fn write(mut self, text: &str) -> Result<()> {
+    fn fill(mut self, fill: impl FnOnce(&File, &str) -> Result<()>) -> Result<()> {
         let call = format!(
             "write the {} {:?}",
             self.flag.trim_start_matches('-'),
             self.path
         );
         let passing = match self.file.take() {
-            Some(mut file) => {
-                file.write_all(text.as_bytes()).or_call(|| call.as_str())?;
+            Some(file) => {
+                fill(&file, &call)?;
                 let from = format!("/proc/self/fd/{}", file.as_raw_fd());
                 let link = |name: &OsString| {
                     let here = rustix::fs::CWD;
@@ -178,9 +198,9 @@ impl Target {
                 passing
             }
             None => {
-                let (name, mut file) = self.named()?;
-                if let Err(e) = file.write_all(text.as_bytes()) {
-                    return self.given_up(&name, Error::io(call, &e));
+                let (name, file) = self.named()?;
+                if let Err(e) = fill(&file, &call) {
+                    return self.given_up(&name, e);
                 }
                 name
             }
@@ -229,6 +249,10 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    fn written(target: Target, text: &str) -> Result<()> {
+        Destination(Place::File(target)).write(text)
+    }
+
     fn folder(name: &str) -> PathBuf {
         let pid = std::process::id();
         let path = std::env::temp_dir().join(format!("lazaret-destination-{pid}-{name}"));
@@ -265,7 +289,7 @@ mod tests {
             assert!(names(folder).is_empty(), "and nothing stays");
             for text in ["one", "another"] {
                 let target = Target::open("--report", &path, nameless).unwrap();
-                target.write(text).unwrap();
+                written(target, text).unwrap();
                 assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
                 assert_eq!(names(folder), ["r.json"]);
                 let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -287,7 +311,7 @@ mod tests {
             // Planted while the command runs.
             let target = Target::open("--report", &path, nameless).unwrap();
             symlink(&victim, &path).unwrap();
-            target.write("report").unwrap();
+            written(target, "report").unwrap();
             assert!(path.symlink_metadata().unwrap().is_file());
             assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), "report");
@@ -302,7 +326,7 @@ mod tests {
             let target = Target::open("--report", &old.join("r.json"), nameless).unwrap();
             std::fs::rename(&old, &new).unwrap();
             symlink("/", &old).unwrap();
-            target.write("report").unwrap();
+            written(target, "report").unwrap();
             assert_eq!(names(&new), ["r.json"]);
         });
     }
@@ -344,7 +368,7 @@ mod tests {
             let path = folder.join("r.json");
             let target = Target::open("--report", &path, nameless).unwrap();
             std::fs::create_dir(&path).unwrap();
-            let error = target.write("report").unwrap_err();
+            let error = written(target, "report").unwrap_err();
             assert!(error.cause.starts_with("write the report"), "{error}");
             assert_eq!(names(folder), ["r.json"]);
         });

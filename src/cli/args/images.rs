@@ -1,7 +1,7 @@
 //! The arguments of the verbs about images.
 
 use super::{FormatArg, PullArg};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 /// Load an image from an archive, standard input or a folder
@@ -23,6 +23,41 @@ pub struct LoadArgs {
     /// The name to keep it by
     #[arg(value_name = "NAME", requires = "image")]
     pub name: Option<String>,
+}
+
+/// Save images to an archive, standard output or a folder
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "lazaret save [-o FILE] IMAGE...\n       lazaret save --format oci-dir -o DIR IMAGE...",
+    after_help = "What docker, podman, skopeo and `lazaret load` read. Signatures that are kept of an\n\
+        image go along."
+)]
+pub struct SaveArgs {
+    /// Write to this file, or into this new folder, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// oci-archive, which docker reads too, or oci-dir
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "oci-archive",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub format: SaveFormatArg,
+    /// Save the images alone, without the signatures that are kept of them
+    #[arg(long)]
+    pub remove_signatures: bool,
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+}
+
+/// As what images are saved.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SaveFormatArg {
+    OciArchive,
+    OciDir,
 }
 
 /// Fetch an image from its registry

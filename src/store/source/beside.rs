@@ -23,6 +23,12 @@ pub(super) struct Beside {
     pub(super) index: Option<Descriptor>,
 }
 
+/// Under which tag a layout keeps the index that an image was taken out of, where it has the image
+/// without the others of its index: what was signed may be the index.
+pub fn index_tag(manifest: &Digest) -> String {
+    format!("sha256-{}.index", manifest.hex())
+}
+
 impl SourceImage {
     /// What the source has of what is attached to the image; `None` where nobody could look: an
     /// archive of docker's own form, an image of the store.
@@ -37,11 +43,11 @@ impl SourceImage {
         let mut left = MAX_ATTACHED;
         let left = &mut left;
         beside.over(Over::Manifest, &self.manifest.digest, &mut collected, left)?;
-        let index = match &beside.index {
+        let index = match beside.index(&self.manifest.digest, left)? {
             None => None,
             Some(index) => {
-                beside.over(Over::Index, &index.digest, &mut collected, left)?;
-                Some(beside.files.blob(index, "index")?)
+                beside.over(Over::Index, &Digest::of(&index), &mut collected, left)?;
+                Some(index)
             }
         };
         Ok(Some(collected.finish(index)))
@@ -49,6 +55,22 @@ impl SourceImage {
 }
 
 impl Beside {
+    /// The index that the image was taken out of: here, or before it was saved without the others.
+    /// Whether it names the image is for whoever counts signatures over it.
+    fn index(&self, manifest: &Digest, left: &mut u64) -> Result<Option<Vec<u8>>> {
+        if let Some(index) = &self.index {
+            return self.files.blob(index, "index").map(Some);
+        }
+        let tag = index_tag(manifest);
+        let saved = |entry: &&Descriptor| {
+            entry.kind() == MediaKind::Index && entry.ref_name() == Some(&tag)
+        };
+        match self.entries.iter().find(saved) {
+            None => Ok(None),
+            Some(entry) => Ok(self.bytes(entry, left)?.ok()),
+        }
+    }
+
     /// Collects what is attached to a digest. `left`: bytes of documents that may still be read. The
     /// same few can be listed thousands of times.
     fn over(

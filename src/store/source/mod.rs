@@ -14,6 +14,8 @@ mod layout;
 mod stored;
 
 pub use archive::{Archive, Member, MemberKind, scan_archive};
+pub use beside::index_tag;
+pub use folder::blob_name;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::quote::quoted;
