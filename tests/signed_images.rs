@@ -6,6 +6,8 @@
     reason = "a test's helpers fail by panicking"
 )]
 
+#[path = "signed_images/attested.rs"]
+mod attested;
 #[allow(
     dead_code,
     reason = "made for the tests of `trust`, and used here in part"
@@ -24,6 +26,8 @@ mod layout;
 mod locked;
 #[path = "signed_images/readme.rs"]
 mod readme;
+#[path = "signed_images/pages.rs"]
+mod pages;
 #[path = "signed_images/real.rs"]
 mod real;
 #[path = "signed_images/saved.rs"]

@@ -132,7 +132,7 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 22] = [
+    const SIMPLE: [&str; 23] = [
         "explain-report",
         "man",
         "pull",

@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 mod naming;
+mod signatures;
 
 fn platform() -> Platform {
     Platform {

@@ -11,6 +11,7 @@ mod authority;
 mod signing;
 
 mod attached;
+mod carried;
 mod keyless;
 mod keys;
 mod matrix;
