@@ -24,10 +24,10 @@ mod kept;
 mod layout;
 #[path = "signed_images/locked.rs"]
 mod locked;
-#[path = "signed_images/readme.rs"]
-mod readme;
 #[path = "signed_images/pages.rs"]
 mod pages;
+#[path = "signed_images/readme.rs"]
+mod readme;
 #[path = "signed_images/real.rs"]
 mod real;
 #[path = "signed_images/saved.rs"]

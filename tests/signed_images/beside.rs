@@ -1,10 +1,8 @@
 //! What lies beside an image in an OCI layout.
 
-use super::scene::BUNDLE;
+use super::scene::{BUNDLE, MANIFEST};
 use super::support::Layout;
 use serde_json::{Value, json};
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A blob of the layout, as a descriptor.
 pub fn add(layout: &mut Layout, media: &str, bytes: &[u8]) -> Value {

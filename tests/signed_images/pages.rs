@@ -1,13 +1,12 @@
 //! Lists of referrers that come in pages, and mirrors that have them or not.
 
-use super::scene::{BUNDLE, Scene, Way, Words as _, bundle};
+use super::scene::{BUNDLE, MANIFEST, Scene, Way, Words as _, bundle};
 use super::signing::{How, Signer};
 use super::support::{Answer, need};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A registry that lists referrers on so many pages, of which the last one has the signature.
 fn in_pages(pages: usize, signer: &Signer) -> Scene {

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 pub const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const REPOSITORY: &str = "lab/img";
 

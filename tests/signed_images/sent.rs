@@ -1,14 +1,12 @@
 //! `lazaret push` of what is signed: signatures go behind the image, as they came, and nothing that is
 //! there is lost.
 
-use super::scene::{BUNDLE, SIMPLE, Scene, Way, Words as _, bundle, payload};
+use super::scene::{BUNDLE, MANIFEST, SIMPLE, Scene, Way, Words as _, bundle, payload};
 use super::signing::{How, Signer};
 use super::support::{Answer, Ran, Real, need, sha256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An image that is signed and pulled.
 fn signed(way: Way, signer: &Signer) -> Scene {
