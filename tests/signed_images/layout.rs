@@ -110,11 +110,9 @@ fn what_is_listed_thousands_of_times_is_not_read_as_often() {
     let mut layout = scene.layout.clone();
     // It is attached to nothing, and has the most bytes that a document may have.
     let config = add(&mut layout, "application/vnd.oci.empty.v1+json", b"{}");
-    let layers = vec![config.clone(); (4 << 20) / (config.to_string().len() + 1) - 10];
-    let large = json!({
-        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
-    });
-    let mut large = add(&mut layout, MANIFEST, large.to_string().as_bytes());
+    let fit = (4 << 20) / (config.to_string().len() + 1) - 10;
+    let layers = vec![config; fit];
+    let mut large = attached(&mut layout, layers, None);
     large["artifactType"] = json!(BUNDLE);
     let mut index: Value = serde_json::from_str(&layout.index).unwrap();
     let all = index["manifests"].as_array_mut().unwrap();
