@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const TOO_MANY: usize = 10_000;
 /// The artifact type of cosign's own form as a referrer.
 const SIMPLE_REFERRER: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+/// What a layout is loaded as.
+const LOADED: &str = "lab:1";
 const EARLIER: &str = "[\"earlier.pub\"]";
 
 /// A registry, a layout and a store for all rows of one storage.
@@ -55,10 +57,8 @@ impl Stage {
     /// Nothing is attached, and nothing is in the store.
     pub fn afresh(&self) {
         self.scene.shelf.held().manifests = self.bare.clone();
-        let images = self.scene.home.lazaret(["images", "-q"]).run();
-        if !images.out().is_empty() {
-            let rmi = ["rmi", &self.scene.name];
-            self.scene.home.lazaret(rmi).run();
+        for name in [&self.scene.name, LOADED] {
+            self.scene.home.lazaret(["rmi", name]).run();
         }
     }
 
@@ -197,7 +197,7 @@ impl Stage {
         match (outcome, case.fault) {
             // A layout is no repository: what it is loaded as is.
             (Outcome::Refused(words), Fault::WrongRepository) => {
-                let load = ["load", "-q", &name, "lab:1"];
+                let load = ["load", "-q", &name, LOADED];
                 let ran = self.scene.home.lazaret(load).run().exits(125);
                 ran.says_in_words(words);
             }
