@@ -64,9 +64,11 @@ fn a_record_of_more_than_a_mebibyte_is_not_written() {
     keep(&longest).unwrap();
     assert_eq!(fs::read(&file).unwrap().len(), 1 << 20);
     fs::remove_file(&file).unwrap();
+    let longer = format!("{longest}x");
+    assert_eq!(keep(&longer).unwrap_err().kind, Kind::Limit);
+    assert!(!file.exists());
     keep("r.example/x").unwrap();
-    let error = keep(&format!("{longest}x")).unwrap_err();
-    assert_eq!(error.kind, Kind::Limit);
+    let error = keep(&longer).unwrap_err();
     assert!(error.cause.contains("they are too many"), "{}", error.cause);
     // What was kept before is there still.
     let kept = store.signatures(&image).unwrap().unwrap();
