@@ -47,6 +47,9 @@ fn types(home: &Home, shell: &str, flags: &[&str], setup: &str) {
         ("image rm registry.example:5000/te", "granite:1"),
         ("rm -f peb", "pebble"),
         ("inspect peb", "pebble"),
+        ("why mount --in qu", "quartz:7"),
+        ("why pivot_", "pivot_root"),
+        ("why SYS_CHR", "SYS_CHROOT"),
         // clap's part.
         ("run --read", "--read-only"),
         ("doct", "doctor"),

@@ -9,6 +9,7 @@ mod images;
 mod policy;
 mod receipt;
 mod run;
+mod why;
 
 pub use account::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
 pub use images::{
@@ -20,7 +21,8 @@ pub use policy::{
     PolicyTestArgs, PolicyTrustArgs,
 };
 pub use receipt::{ReceiptArgs, ReceiptVerb, ReceiptVerifyArgs};
-pub use run::{ImageAndCommand, ProgramAndArgs, ResourceArgs, RunArgs, ToolArgs};
+pub use run::{ImageAndCommand, ProgramAndArgs, ResourceArgs, RunArgs, RunFlags, ToolArgs};
+pub use why::WhyArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -90,6 +92,8 @@ pub enum Verb {
     Receipt(ReceiptArgs),
     /// Tell what holds each promise on this machine, and what would mend it
     Doctor(DoctorArgs),
+    /// Tell what a cell may, and by which rule
+    Why(Box<WhyArgs>),
     /// Read a report of a run (run --report) back to people
     ExplainReport(ExplainReportArgs),
     /// Show the version

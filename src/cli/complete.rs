@@ -1,4 +1,5 @@
-//! `lazaret __complete WORD...`: names of images and containers, for the completion scripts.
+//! `lazaret __complete WORD...`: names of images and containers, and what `why` may be asked, for the
+//! completion scripts.
 //!
 //! The words are those behind `lazaret` up to the cursor, the last one unfinished. clap's own table
 //! of verbs says which of them are values of flags, so one answer serves every shell. It is asked at
@@ -6,6 +7,8 @@
 
 use super::args::Cli;
 use crate::engine::names;
+use crate::plan::seccomp::Arch;
+use crate::policy::CAPABILITIES;
 use crate::report;
 use clap::{ArgAction, Command, CommandFactory};
 
@@ -15,6 +18,8 @@ enum Wanted {
     Images,
     Containers,
     Both,
+    /// System calls and capabilities.
+    Questions,
 }
 
 /// At which of a verb's arguments names stand.
@@ -51,6 +56,7 @@ const VERBS: &[(&[&str], At, Wanted)] = &[
     (&["container", "rm"], At::Each, Wanted::Containers),
     (&["container", "inspect"], At::Each, Wanted::Containers),
     (&["inspect"], At::Each, Wanted::Both),
+    (&["why"], At::First, Wanted::Questions),
 ];
 
 /// Prints what the last of `words` may become, a line each.
@@ -59,11 +65,17 @@ pub fn complete(words: &[String]) -> u8 {
         return 0;
     };
     let mut all = Vec::new();
-    if wanted != Wanted::Containers {
+    if matches!(wanted, Wanted::Images | Wanted::Both) {
         all.extend(names::images());
     }
-    if wanted != Wanted::Images {
+    if matches!(wanted, Wanted::Containers | Wanted::Both) {
         all.extend(names::containers());
+    }
+    // All of them help nobody.
+    if wanted == Wanted::Questions && !begun.is_empty() {
+        let arch = Arch::native();
+        let calls = (0..=arch.last()).filter_map(|number| arch.name(number));
+        all.extend(calls.chain(CAPABILITIES).map(str::to_owned));
     }
     let mut text = String::new();
     for name in all {
@@ -104,6 +116,9 @@ fn wanted(words: &[String]) -> Option<(Wanted, &str)> {
     }
     let (_, at, wanted) = VERBS.iter().find(|(words, ..)| *words == path)?;
     verb.build();
+    if *wanted == Wanted::Questions && rest.as_slice().last().is_some_and(|word| word == "--in") {
+        return (!begun.starts_with('-')).then_some((Wanted::Images, begun));
+    }
     let arguments = arguments(verb, rest.as_slice())?;
     let here = match at {
         At::First => arguments == 0,
@@ -185,6 +200,12 @@ mod tests {
             ("lock --update a ", Some((Wanted::Images, ""))),
             ("lock --lock-file ", None),
             ("verify ", Some((Wanted::Images, ""))),
+            ("why mo", Some((Wanted::Questions, "mo"))),
+            ("why --network host NET_", Some((Wanted::Questions, "NET_"))),
+            ("why mount --in deb", Some((Wanted::Images, "deb"))),
+            ("why --in deb", Some((Wanted::Images, "deb"))),
+            ("why mount x", None),
+            ("why -v ", None),
             ("doctor ", None),
             ("image ", None),
             ("nosuch a", None),

@@ -56,12 +56,13 @@ const BASH: &str = r#"_lazaret_names() {
 complete -F _lazaret_names -o bashdefault -o default lazaret
 "#;
 
-/// fish asks for more wherever no rule of clap's says otherwise.
+/// fish asks for more wherever no rule of clap's says otherwise; a flag's value is such a place.
 const FISH: &str = r#"function __fish_lazaret_names
     set -l words (commandline -opc)
     command $words[1] __complete $words[2..] (commandline -ct) 2>/dev/null
 end
 complete -c lazaret -a '(__fish_lazaret_names)'
+complete -c lazaret -n "__fish_lazaret_using_subcommand why" -l in -x -a '(__fish_lazaret_names)'
 "#;
 
 /// clap's function is called by one of ours, which has the name that zsh looks for.

@@ -21,6 +21,7 @@ mod security;
 mod tool;
 mod usage;
 mod values;
+mod why;
 
 use crate::engine::{self, Prune, PullWhen};
 use crate::error::{Error, Result};
@@ -88,6 +89,7 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Policy(args) => policy_verb(args.verb),
         Verb::Receipt(args) => receipt_verb(args.verb),
         Verb::Doctor(args) => doctor(args),
+        Verb::Why(args) => why_verb(*args),
         Verb::ExplainReport(args) => explain_report(args),
         Verb::Version(args) => version(args),
         Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),
@@ -249,7 +251,7 @@ fn policy_verb(verb: PolicyVerb) -> u8 {
             finish("policy check", request.format, done)
         }
         PolicyVerb::Explain(args) => {
-            let format = args.format.map_or(Format::Text, Format::from);
+            let format = args.flags.format.map_or(Format::Text, Format::from);
             let done = run::request(*args).and_then(|r| engine::policy::explain(&r));
             finish("policy explain", format, done)
         }
@@ -298,6 +300,12 @@ fn doctor(args: args::DoctorArgs) -> u8 {
     finish("doctor", request.format, engine::doctor::doctor(&request))
 }
 
+fn why_verb(args: args::WhyArgs) -> u8 {
+    let format = args.flags.format.map_or(Format::Text, Format::from);
+    let done = why::request(args).and_then(|r| engine::why::why(&r));
+    finish("why", format, done)
+}
+
 fn explain_report(args: args::ExplainReportArgs) -> u8 {
     let request = objects::explain_report(args);
     let done = engine::explain_report::explain_report(&request);
@@ -316,7 +324,7 @@ fn version(args: args::VersionArgs) -> u8 {
 fn run_verb(args: RunArgs) -> u8 {
     let args::ImageAndCommand::Words(words) = &args.image;
     let typed = words.first().cloned().unwrap_or_default();
-    let format = args.format.map_or(Format::Text, Format::from);
+    let format = args.flags.format.map_or(Format::Text, Format::from);
     match run::request(args) {
         Ok(request) => {
             let done = engine::run::run(&request);

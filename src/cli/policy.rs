@@ -85,7 +85,7 @@ fn asked(case: &Case) -> Result<Request> {
     let words = ["lazaret", "run"].into_iter();
     let words = words.chain(case.run.iter().map(String::as_str));
     match Cli::try_parse_from(words).map(|cli| cli.verb) {
-        Ok(Some(Verb::Run(args))) if args.locked => {
+        Ok(Some(Verb::Run(args))) if args.flags.locked => {
             let cause =
                 "--locked: a table asks nothing of this machine, and there is no lock in it";
             Err(Error::new(Kind::Usage, cause))

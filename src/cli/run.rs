@@ -1,6 +1,6 @@
 //! `run`: argv -> [`RunRequest`].
 
-use super::args::{FormatArg, ImageAndCommand, RunArgs, VerifyArg};
+use super::args::{FormatArg, ImageAndCommand, RunArgs, RunFlags, VerifyArg};
 use super::mounts::{self, Mount};
 use super::{env, limits, security, values};
 use crate::engine::{PullWhen, RunRequest};
@@ -17,6 +17,14 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
     // clap calls it a subcommand only if there is one.
     let command = words.split_off(words.len().min(1));
     let image = words.pop().unwrap_or_default();
+    flags(args.flags, image_name(&image)?, command)
+}
+
+/// The flags of `run`, about an image and a command.
+///
+/// # Errors
+/// As [`request`].
+pub fn flags(args: RunFlags, image: ImageName, command: Vec<String>) -> Result<RunRequest> {
     let (mut binds, mut tmpfs) = (Vec::new(), Vec::new());
     for text in &args.volume {
         binds.push(mounts::volume(text)?);
@@ -31,7 +39,6 @@ pub fn request(args: RunArgs) -> Result<RunRequest> {
         tmpfs.push(mounts::tmpfs(text)?);
     }
     let inherit = |name: &str| std::env::var(name).ok();
-    let image = image_name(&image)?;
     let pull = pull(args.pull.map_or(PullWhen::Missing, PullWhen::from), &image)?;
     Ok(RunRequest {
         request: Request {
@@ -120,7 +127,7 @@ fn pull(pull: PullWhen, image: &ImageName) -> Result<PullWhen> {
 }
 
 /// The image's name; a path is told apart from a mistake.
-fn image_name(text: &str) -> Result<ImageName> {
+pub fn image_name(text: &str) -> Result<ImageName> {
     ImageName::parse(text).map_err(|error| {
         if text.starts_with(['.', '/']) {
             error.hint(format!(

@@ -73,7 +73,8 @@ fn unknown_flag(error: &clap::Error, spelled: &str, verb: &[&str], see: String) 
     }
     // What explains a run takes and refuses what a run does.
     let words = verb.last().copied().unwrap_or_default();
-    let known = refused::flag(if words == "explain" { "run" } else { words }, spelled);
+    let of_run = matches!(words, "explain" | "why");
+    let known = refused::flag(if of_run { "run" } else { words }, spelled);
     let Some((long, _, why)) = known else {
         let hint = match text(error, ContextKind::SuggestedArg) {
             suggested if suggested.is_empty() => see,
@@ -132,7 +133,8 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 23] = [
+    const SIMPLE: [&str; 24] = [
+        "why",
         "explain-report",
         "man",
         "pull",

@@ -38,6 +38,7 @@ pub mod tool;
 pub mod trust;
 pub mod verify;
 pub mod version;
+pub mod why;
 
 pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ExplainReportRequest, ImageFilter, ImagesRequest,
@@ -46,7 +47,8 @@ pub use request::{
     PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune,
     PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest,
     RemoteRequest, RmRequest, RmiRequest, RunRequest, SaveFormat, SaveRequest, SearchRequest,
-    TagRequest, ToolRequest, TrustRequest, VerifyRequest, VersionRequest, WantedImage,
+    TagRequest, ToolRequest, TrustRequest, VerifyRequest, VersionRequest, WantedImage, WhyQuestion,
+    WhyRequest,
 };
 
 use crate::container::record::Containers;

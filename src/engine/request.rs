@@ -1,6 +1,7 @@
 //! What each verb is asked for: made by `cli`, complete and consistent by construction.
 
 use crate::image::{Digest, ImageName, Platform, Reference};
+use crate::plan::seccomp::words::Call;
 use crate::policy;
 use crate::report::{Format, Layout, Template};
 use std::collections::BTreeMap;
@@ -83,6 +84,38 @@ pub struct ToolRequest {
     pub receipt: Option<PathBuf>,
     /// How the plan, the timings and errors are printed.
     pub format: Format,
+}
+
+/// `why`.
+#[derive(Debug, Clone)]
+pub struct WhyRequest {
+    /// The question as it was written.
+    pub text: String,
+    /// What it means.
+    pub question: WhyQuestion,
+    /// The run that is asked about; its image counts where [`WhyRequest::named`].
+    pub run: RunRequest,
+    /// `--in`: an image was named. Else it is one that no rule names.
+    pub named: bool,
+}
+
+/// What `why` asks about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyQuestion {
+    /// A system call.
+    Call(Call),
+    /// A capability, by its name in capabilities(7), without `CAP_`.
+    Capability(String),
+    /// A path inside; absolute, without `.`, `..` and double slashes. `write`: is it to be written.
+    Path { path: String, write: bool },
+    /// A path of this machine, as written: from the home or the current folder.
+    HostPath { path: String, write: bool },
+    /// A host and port, over TCP or UDP; `loopback`: the host is this very machine.
+    Network { host: String, loopback: bool },
+    /// A Unix socket by its path.
+    Socket(String),
+    /// A Unix socket by its abstract name.
+    Abstract(String),
 }
 
 /// `explain-report`.

@@ -7,7 +7,7 @@ use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
-use crate::plan::{self, Ground, IdMap, Plan};
+use crate::plan::{self, Ground, IdMap, Lower, Plan};
 use crate::policy::{
     Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason, Request, SubIds,
     Verdict, admit, decide, keep_id, wanted_devices,
@@ -29,21 +29,29 @@ use std::time::Duration;
 pub(super) struct Decision {
     pub(super) grants: Grants,
     pub(super) image: SourceImage,
-    policy: Rc<Policy>,
-    store: Store,
-    host: HostFacts,
-    map: IdMap,
-    rootfs: RootFs,
+    pub(super) policy: Rc<Policy>,
+    pub(super) store: Store,
+    pub(super) host: HostFacts,
+    pub(super) map: IdMap,
+    pub(super) rootfs: RootFs,
     /// The binds' sources and the devices, held open.
     sources: Vec<OwnedFd>,
 }
 
-/// The stages up to the decision: what `run`, `run --dry-run` and `policy explain` share. Whoever
-/// wants to know what was asked of which rule hands in an ear.
+/// Who only looks, and so fetches nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looks<'a> {
+    /// The verb.
+    pub(super) who: &'static str,
+    /// What listens to which rule was asked what.
+    pub(super) ear: Option<&'a Ear>,
+}
+
+/// The stages up to the decision: what `run`, `run --dry-run`, `policy explain` and `why` share.
 pub(super) fn decision(
     request: &RunRequest,
     journal: &mut Journal,
-    ear: Option<&Ear>,
+    looks: Option<Looks<'_>>,
 ) -> Result<Decision> {
     let asked = &request.request;
     let store = place::open_store()?;
@@ -59,8 +67,9 @@ pub(super) fn decision(
         report::note(note);
     }
     journal.stage("read the policy");
-    let looks = match (ear, request.dry_run) {
-        (Some(_), _) => Some("policy explain"),
+    let ear = looks.and_then(|looks| looks.ear);
+    let looks = match (looks, request.dry_run) {
+        (Some(looks), _) => Some(looks.who),
         (None, true) => Some("a dry run"),
         (None, false) => None,
     };
@@ -167,7 +176,7 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
         sources,
     } = decision(request, journal, None)?;
     if request.dry_run {
-        let plan = plan_of(&grants, &rootfs, map, &host, None)?;
+        let plan = plan_of(&grants, &rootfs.lowers, map, &host, None)?;
         report::plan(&plan, request.format)?;
         if let Some(lock) = journal.lock() {
             report::note(&lock.told());
@@ -258,9 +267,9 @@ fn start(
         _ => None,
     };
     if disk.is_some() && journal.is_kept() {
-        journal.shown(plan_of(grants, rootfs, map.clone(), host, None)?);
+        journal.shown(plan_of(grants, &rootfs.lowers, map.clone(), host, None)?);
     }
-    let plan = plan_of(grants, rootfs, map, host, disk)?;
+    let plan = plan_of(grants, &rootfs.lowers, map, host, disk)?;
     journal.stage("plan");
     let (timings, written) = (request.timings, Some(written));
     let exit = launch(plan, sources, timings, grants, host, journal, written)?;
@@ -440,6 +449,20 @@ fn decided(
     rootfs: &RootFs,
     host: &HostFacts,
 ) -> Result<Grants> {
+    let facts = facts_of(policy, &request.request, image, rootfs)?;
+    match decide(policy, &request.request, &facts, host)? {
+        Verdict::Allow(grants) => Ok(*grants),
+        Verdict::Deny(reasons) => Err(refused(reasons)),
+    }
+}
+
+/// What a decision on `request` needs to know of the unpacked image.
+pub(super) fn facts_of(
+    policy: &Policy,
+    request: &Request,
+    image: &SourceImage,
+    rootfs: &RootFs,
+) -> Result<ImageFacts> {
     let mut facts = ImageFacts {
         manifest: image.manifest.digest,
         config: (*image.config).clone(),
@@ -451,21 +474,19 @@ fn decided(
         special: rootfs.facts.special.clone(),
         tree: None,
     };
-    let wanted = policy.facts_wanted(&request.request.image, &facts);
+    let wanted = policy.facts_wanted(&request.image, &facts);
     if !wanted.is_empty() {
         let lists = rootfs.lists()?;
         let lists: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
         facts.tree = Some(plan::tree_facts(&lists, &wanted)?);
     }
-    match decide(policy, &request.request, &facts, host)? {
-        Verdict::Allow(grants) => Ok(*grants),
-        Verdict::Deny(reasons) => Err(refused(reasons)),
-    }
+    Ok(facts)
 }
 
-fn plan_of(
+/// The plan of what was granted.
+pub(super) fn plan_of(
     grants: &Grants,
-    rootfs: &RootFs,
+    lowers: &[Lower],
     id_map: IdMap,
     host: &HostFacts,
     disk: Option<PathBuf>,
@@ -484,7 +505,7 @@ fn plan_of(
         .hint("`lazaret doctor` says what is missing"));
     }
     let ground = Ground {
-        lowers: rootfs.lowers.clone(),
+        lowers: lowers.to_vec(),
         disk,
         id_map,
         landlock_abi: host.landlock_abi,

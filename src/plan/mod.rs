@@ -6,8 +6,10 @@
 mod build;
 mod ids;
 mod limits;
+mod lookup;
 mod merged;
 mod mounts;
+mod place;
 pub mod seccomp;
 mod step;
 mod tool;
@@ -18,8 +20,10 @@ pub use crate::policy::VerifyMode;
 pub use build::{Ground, HOST_NETWORK, build};
 pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
 pub use limits::{CellCgroup, Resource, Rlimit, Watch, Watched};
+pub use lookup::{Found, Lookup, lookup};
 pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, ProgramCopy, Shared, Tmpfs, Upper};
+pub use place::{Place, What};
 pub use step::{
     Actor, Capability, LandlockRule, Plan, Planned, Securebits, Stdio, Step, UserSpec, Variable,
 };

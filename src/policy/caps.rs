@@ -73,6 +73,90 @@ const EMPTY: &[&str] = &[
 /// files away, and fails at that where there is one id.
 const OF_OTHER_IDS: &[&str] = &["CHOWN", "SETUID", "SETGID"];
 
+/// Which system calls ask for which capability, and when (capabilities(7)): what is told beside an
+/// answer, and decides nothing.
+const OF_CALLS: &[(&str, &str, &str)] = &[
+    (
+        "CHOWN",
+        "to give files away",
+        "chown fchown lchown fchownat",
+    ),
+    (
+        "FOWNER",
+        "for files of others",
+        "chmod fchmod fchmodat fchmodat2",
+    ),
+    ("IPC_LOCK", "beyond the limit", "mlock mlock2 mlockall"),
+    (
+        "KILL",
+        "for processes of others",
+        "kill tkill tgkill pidfd_send_signal",
+    ),
+    ("MKNOD", "for devices", "mknod mknodat"),
+    ("NET_BIND_SERVICE", "for ports below 1024", "bind"),
+    (
+        "SETGID",
+        "to become another group",
+        "setgid setregid setresgid setfsgid setgroups",
+    ),
+    (
+        "SETUID",
+        "to become somebody else",
+        "setuid setreuid setresuid setfsuid",
+    ),
+    (
+        "SYS_ADMIN",
+        "in every case or nearly so",
+        "mount umount2 pivot_root setns unshare move_mount fsmount open_tree mount_setattr \
+         sethostname setdomainname swapon swapoff quotactl fanotify_init",
+    ),
+    (
+        "SYS_BOOT",
+        "in every case",
+        "reboot kexec_load kexec_file_load",
+    ),
+    ("SYS_CHROOT", "in every case", "chroot"),
+    (
+        "SYS_MODULE",
+        "in every case",
+        "init_module finit_module delete_module",
+    ),
+    (
+        "SYS_NICE",
+        "to raise it",
+        "setpriority sched_setscheduler sched_setattr",
+    ),
+    (
+        "SYS_PTRACE",
+        "for processes of others",
+        "ptrace process_vm_readv process_vm_writev kcmp",
+    ),
+    (
+        "SYS_RESOURCE",
+        "beyond the hard limit",
+        "setrlimit prlimit64",
+    ),
+    (
+        "SYS_TIME",
+        "in every case",
+        "settimeofday clock_settime adjtimex clock_adjtime",
+    ),
+    ("SYSLOG", "in nearly every case", "syslog"),
+];
+
+/// The capability that a system call asks for, and when.
+pub fn call_needs(call: &str) -> Option<(&'static str, &'static str)> {
+    let is_of = |calls: &str| calls.split_ascii_whitespace().any(|name| name == call);
+    let mut all = OF_CALLS.iter();
+    all.find_map(|(cap, when, calls)| is_of(calls).then_some((*cap, *when)))
+}
+
+/// The system calls that ask for a capability, where they say what it is for.
+pub fn calls_of(cap: &str) -> Option<&'static str> {
+    let mut all = OF_CALLS.iter();
+    all.find_map(|(name, _, calls)| (*name == cap).then_some(*calls))
+}
+
 impl Judge<'_> {
     /// What is given and asked for, less what is dropped; and what a person should know of it.
     pub(super) fn caps(

@@ -43,7 +43,7 @@ mod userns;
 mod view;
 mod words;
 
-pub use self::caps::NAMES as CAPABILITIES;
+pub use self::caps::{NAMES as CAPABILITIES, call_needs, calls_of};
 pub use admit::{Admit, admit};
 pub use compose::{Composed, Policy, Sources, Wanted, WantedFile};
 pub use decide::{decide, wants_cgroup};

@@ -120,7 +120,7 @@ fn refusal(reason: &Reason, hint: &str) -> String {
 }
 
 /// Who could not change it either.
-fn no_cure(origin: &Origin) -> String {
+pub(super) fn no_cure(origin: &Origin) -> String {
     match origin {
         Origin::Rule {
             file,

@@ -21,6 +21,7 @@ mod table;
 mod template;
 mod timings;
 mod units;
+mod why;
 mod wrap;
 
 pub use clean::{clean, clean_lines, json, json_pretty};
@@ -36,6 +37,7 @@ pub use table::table;
 pub use template::Template;
 pub use timings::timings;
 pub use units::{ago, human_size, human_total, instant, since};
+pub use why::Answer;
 pub use wrap::wrap;
 
 /// How a verb that has both prints: for people, or for programs.

@@ -15,6 +15,15 @@ use std::path::PathBuf;
         builtin:NAME. The network is none unless asked."
 )]
 pub struct RunArgs {
+    #[command(flatten)]
+    pub flags: RunFlags,
+    #[command(subcommand)]
+    pub image: ImageAndCommand,
+}
+
+/// What `run` and `why` are asked beside the image
+#[derive(Debug, Args)]
+pub struct RunFlags {
     /// The writable layer lives in memory and goes with the run
     #[arg(long)]
     pub rm: bool,
@@ -143,8 +152,6 @@ pub struct RunArgs {
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     pub help: Option<bool>,
-    #[command(subcommand)]
-    pub image: ImageAndCommand,
 }
 
 /// What all processes inside together may take

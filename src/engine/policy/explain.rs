@@ -3,7 +3,7 @@
 use super::width;
 use crate::engine::RunRequest;
 use crate::engine::journal::Journal;
-use crate::engine::run;
+use crate::engine::run::{self, Looks};
 use crate::error::Result;
 use crate::policy::{Answered, Ear, Granted, Grants, Heard, Origin, Reason, Said, TRUST};
 use crate::report::{self, Format, clean, wrap};
@@ -17,7 +17,11 @@ use std::fmt::Write as _;
 pub fn explain(request: &RunRequest) -> Result<u8> {
     let ear = Ear::default();
     let mut journal = Journal::start();
-    let decided = run::decision(request, &mut journal, Some(&ear));
+    let looks = Looks {
+        who: "policy explain",
+        ear: Some(&ear),
+    };
+    let decided = run::decision(request, &mut journal, Some(looks));
     let lock = journal.lock();
     let (grants, reasons) = match decided {
         Ok(decision) => (Some(decision.grants), Vec::new()),

@@ -1,3 +1,4 @@
+use super::super::lookup::{Lookup, lookup};
 use super::super::tree::{Special, Writer, Xattrs};
 use super::*;
 use crate::image::Digest;
@@ -242,6 +243,74 @@ fn patterns_follow_the_links_of_their_folders() {
     assert_eq!(matching(&image, "/root/s/id"), (false, false));
     assert_eq!(matching(&image, "/bin/x"), (false, false));
     assert_eq!(matching(&image, "/hidden/x/id"), (true, true));
+}
+
+/// Where a path leads in layers given lowest first, told short.
+fn looked_up(layers: &[Tree3], path: &str) -> String {
+    let lists: Vec<Vec<u8>> = layers.iter().rev().map(list).collect();
+    let lists: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
+    let mounted = |at: &str| at == "/proc" || at.starts_with("/proc/");
+    match lookup(&lists, path, &mounted).unwrap() {
+        Lookup::Found(f) => format!(
+            "{} {} {:o}>{:o} layer {} by {}{}",
+            f.kind,
+            f.path,
+            f.mode,
+            f.disk_mode,
+            f.layer,
+            f.links.len(),
+            if f.file_caps { " caps" } else { "" }
+        ),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_path_is_looked_up_as_a_process_inside_would() {
+    let low = tree([
+        ("bin", Thing::Link("usr/bin")),
+        (
+            "usr",
+            dir([(
+                "bin",
+                dir([
+                    ("su", Thing::File(0o4755)),
+                    ("ping", Thing::Caps),
+                    ("old", Thing::File(0o755)),
+                    ("pipe", Thing::Fifo),
+                ]),
+            )]),
+        ),
+        ("self", Thing::Link("/proc/self")),
+        ("round", Thing::Link("round")),
+        ("up", Thing::Link("../../usr")),
+        ("gone", Thing::Link("nowhere")),
+    ]);
+    let high = tree([(
+        "usr",
+        dir([(
+            "bin",
+            dir([("old", Thing::White), ("new", Thing::File(0o755))]),
+        )]),
+    )]);
+    let layers = [low, high];
+    for (path, want) in [
+        ("/", "folder / 755>755 layer 0 by 0"),
+        ("/usr/bin/su", "file /usr/bin/su 4755>755 layer 1 by 0"),
+        ("/bin/su", "file /usr/bin/su 4755>755 layer 1 by 1"),
+        ("/bin/ping", "file /usr/bin/ping 755>755 layer 1 by 1 caps"),
+        ("/bin/new", "file /usr/bin/new 755>755 layer 0 by 1"),
+        ("/up/bin", "folder /usr/bin 755>755 layer 0 by 1"),
+        ("/bin/old", "Missing(\"/usr/bin/old\")"),
+        ("/bin/pipe", "NeverMade(\"fifo\")"),
+        ("/bin/su/x", "NoFolder(\"/usr/bin/su\")"),
+        ("/gone", "Missing(\"/nowhere\")"),
+        ("/round", "Circle"),
+        ("/self/fd/1", "Mounted(\"/proc/self/fd/1\")"),
+        ("/proc", "Mounted(\"/proc\")"),
+    ] {
+        assert_eq!(looked_up(&layers, path), want, "{path}");
+    }
 }
 
 #[test]

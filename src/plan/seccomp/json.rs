@@ -261,6 +261,7 @@ impl JsonProfile {
             unknown: self.default,
             rules: calls.into_iter().map(|(name, c)| (name, rule(c))).collect(),
             reasons: vec![format!("{} says so", self.quoted())],
+            lines: Vec::new(),
         })
     }
 

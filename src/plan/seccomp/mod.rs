@@ -13,6 +13,7 @@ mod compile;
 mod json;
 mod narrow;
 mod parse;
+mod partly;
 mod shipped;
 mod table;
 #[cfg(test)]
@@ -166,6 +167,9 @@ pub struct Rules {
     pub rules: BTreeMap<&'static str, Rule>,
     /// Why, for each group of the file.
     pub reasons: Vec<String>,
+    /// At which line of the file its names begin, for each group; empty for rules of no file of ours.
+    #[serde(skip)]
+    pub lines: Vec<usize>,
 }
 
 impl Rules {

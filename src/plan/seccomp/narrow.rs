@@ -163,6 +163,7 @@ pub(super) fn intersection(ceiling: &Rules, asked: &Rules) -> Rules {
         unknown: ceiling.unknown,
         rules,
         reasons,
+        lines: ceiling.lines.clone(),
     }
 }
 

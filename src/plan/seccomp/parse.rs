@@ -6,6 +6,7 @@ use crate::policy::CAPABILITIES;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use toml::Spanned;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +26,8 @@ struct File<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Allow<'a> {
-    names: &'a str,
+    #[serde(borrow)]
+    names: Spanned<&'a str>,
     reason: &'a str,
     /// The group counts only where the cell holds all of these.
     #[serde(default)]
@@ -35,7 +37,8 @@ struct Allow<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answer<'a> {
-    names: &'a str,
+    #[serde(borrow)]
+    names: Spanned<&'a str>,
     then: &'a str,
     reason: &'a str,
 }
@@ -43,7 +46,8 @@ struct Answer<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Check<'a> {
-    names: &'a str,
+    #[serde(borrow)]
+    names: Spanned<&'a str>,
     reason: &'a str,
     cases: Vec<CaseText<'a>>,
     #[serde(rename = "else")]
@@ -116,19 +120,28 @@ fn verdict(word: &str) -> std::result::Result<Verdict, String> {
 struct Gathered {
     rules: BTreeMap<&'static str, Rule>,
     reasons: Vec<String>,
+    lines: Vec<usize>,
 }
 
 impl Gathered {
     fn add(
         &mut self,
-        names: &str,
+        names: &Spanned<&str>,
+        text: &str,
         reason: &str,
         cases: &[Case],
         otherwise: Verdict,
     ) -> std::result::Result<(), String> {
+        let line = 1 + text
+            .bytes()
+            .take(names.span().start)
+            .filter(|b| *b == b'\n')
+            .count();
+        let names: &str = names.get_ref();
         if reason.trim().is_empty() {
             return Err(format!("a group without a reason: {names:?}"));
         }
+        self.lines.push(line);
         let index = self.reasons.len();
         self.reasons.push(reason.to_owned());
         let mut some = false;
@@ -206,7 +219,7 @@ fn case(text: CaseText<'_>) -> std::result::Result<Case, String> {
     })
 }
 
-fn profile(file: File<'_>, held: &[&str]) -> std::result::Result<super::Rules, String> {
+fn profile(file: File<'_>, text: &str, held: &[&str]) -> std::result::Result<super::Rules, String> {
     if file.version != 1 {
         return Err(format!("version = {}: only 1 is known", file.version));
     }
@@ -218,10 +231,10 @@ fn profile(file: File<'_>, held: &[&str]) -> std::result::Result<super::Rules, S
         if group.caps.iter().any(|cap| !held.contains(cap)) {
             continue;
         }
-        rules.add(group.names, group.reason, &[], Verdict::Allow)?;
+        rules.add(&group.names, text, group.reason, &[], Verdict::Allow)?;
     }
     for group in file.answer {
-        rules.add(group.names, group.reason, &[], verdict(group.then)?)?;
+        rules.add(&group.names, text, group.reason, &[], verdict(group.then)?)?;
     }
     for group in file.check {
         let cases = group
@@ -229,7 +242,13 @@ fn profile(file: File<'_>, held: &[&str]) -> std::result::Result<super::Rules, S
             .into_iter()
             .map(case)
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        rules.add(group.names, group.reason, &cases, verdict(group.otherwise)?)?;
+        rules.add(
+            &group.names,
+            text,
+            group.reason,
+            &cases,
+            verdict(group.otherwise)?,
+        )?;
     }
     let (refused, unknown) = (verdict(file.refused)?, verdict(file.unknown)?);
     if matches!(refused, Verdict::Allow) || matches!(unknown, Verdict::Allow) {
@@ -243,11 +262,12 @@ fn profile(file: File<'_>, held: &[&str]) -> std::result::Result<super::Rules, S
         unknown,
         rules: rules.rules,
         reasons: rules.reasons,
+        lines: rules.lines,
     })
 }
 
 pub(super) fn parse(text: &str, file: &str, caps: &[&str]) -> Result<super::Rules> {
     let malformed = |cause: String| Error::new(Kind::Malformed, format!("{file}: {cause}"));
     let parsed = toml::from_str(text).map_err(|e| malformed(e.to_string()))?;
-    profile(parsed, caps).map_err(malformed)
+    profile(parsed, text, caps).map_err(malformed)
 }

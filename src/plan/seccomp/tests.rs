@@ -662,7 +662,7 @@ proptest! {
         calls in prop::collection::vec((0..500u32, prop::array::uniform6(prop_oneof![0..8u64, any::<u64>()])), 100),
     ) {
         let mut profile = Rules {
-            name: "any".into(), refused: EPERM, unknown: ENOSYS, rules: BTreeMap::new(), reasons: vec![],
+            name: "any".into(), refused: EPERM, unknown: ENOSYS, rules: BTreeMap::new(), reasons: vec![], lines: vec![],
         };
         for (nr, cases, otherwise) in rules {
             let Some(name) = Arch::X86_64.name(nr) else { continue };

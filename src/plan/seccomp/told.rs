@@ -83,6 +83,7 @@ impl Rules {
             unknown: self.unknown.told(),
             rules,
             reasons: self.reasons.clone(),
+            lines: self.lines.clone(),
         }
     }
 }

@@ -4,6 +4,10 @@
 //! and descriptors, lengths and addresses say nothing to a reader and would make each call another
 //! one. The names are the kernel's own (include/uapi/linux).
 
+mod read;
+
+pub use read::{Call, asked, read};
+
 use super::Arch;
 use std::fmt::Write as _;
 
@@ -339,17 +343,21 @@ pub fn call(arch: Arch, call: u32, shown: &[u64; SHOWN]) -> String {
     };
     let mut words: Vec<String> = Vec::with_capacity(SHOWN + 1);
     for (place, (arg, value)) in shape.args.iter().zip(shown).enumerate() {
-        let kind = match (name, place, shown[0]) {
-            ("socket", 2, 2 | 10) => Kind::OneOf(PROTOCOLS),
-            ("socket", 2, 16) => Kind::OneOf(NETLINK),
-            _ => arg.kind,
-        };
-        words.push(word(kind, *value));
+        words.push(word(kind(shape, arg, place, Some(shown[0])), *value));
     }
     if shape.more {
         words.push("...".to_owned());
     }
     format!("{name}({})", words.join(", "))
+}
+
+/// How the argument at `place` is written, which may hang on the first one.
+fn kind(shape: &Shape, arg: &Arg, place: usize, first: Option<u64>) -> Kind {
+    match (shape.name, place, first) {
+        ("socket", 2, Some(2 | 10)) => Kind::OneOf(PROTOCOLS),
+        ("socket", 2, Some(16)) => Kind::OneOf(NETLINK),
+        _ => arg.kind,
+    }
 }
 
 /// Others of the same number, of which only that is known.
@@ -358,6 +366,12 @@ pub fn others(arch: Arch, call: u32) -> String {
         Some(name) => format!("{name}, other than the above"),
         None => "system calls of other numbers".to_owned(),
     }
+}
+
+/// An argument's value as [`call`] would write it; a number where it would not.
+pub fn argument(name: &str, place: u8, value: u64) -> String {
+    let shown = shape(name).and_then(|shape| shape.args.iter().find(|arg| arg.place == place));
+    word(shown.map_or(Kind::Number, |arg| arg.kind), value)
 }
 
 fn word(kind: Kind, value: u64) -> String {

@@ -1,0 +1,151 @@
+//! A path of an image, looked up in the layers' lists as a process inside would find it.
+
+use super::merged::merged;
+use super::tree::{Entry, Node, Special};
+use crate::error::Result;
+use std::collections::{HashMap, VecDeque};
+
+/// Links that are followed on one way, as in path_resolution(7).
+const MAX_LINKS: usize = 40;
+
+/// What a path of an image leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// This.
+    Found(Found),
+    /// Out of the image, to a place that is mounted over it: the path there.
+    Mounted(String),
+    /// Nothing has this name.
+    Missing(String),
+    /// This is no folder, and something below it was asked for.
+    NoFolder(String),
+    /// A device, fifo or socket of the image, which is never made.
+    NeverMade(String),
+    /// Links lead round in a circle.
+    Circle,
+}
+
+/// A file, folder or link of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where it is, without links.
+    pub path: String,
+    /// Links that were followed, each with where it says it leads.
+    pub links: Vec<(String, String)>,
+    /// `folder` or `file`.
+    pub kind: &'static str,
+    /// Bytes of a file.
+    pub size: Option<u64>,
+    /// Permission bits, as the image says.
+    pub mode: u16,
+    /// Permission bits inside.
+    pub disk_mode: u16,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// The image gives it capabilities, which are stripped.
+    pub file_caps: bool,
+    /// The uppermost layer that has it: its place among `lists`.
+    pub layer: usize,
+}
+
+/// Looks `path` up in the merged tree of `lists`, uppermost first. `mounted`: what is not the
+/// image's, where the way ends.
+///
+/// # Errors
+/// `Store`: a list is damaged.
+pub fn lookup(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Result<Lookup> {
+    let mut tree: HashMap<Vec<u8>, Entry<'_>> = HashMap::new();
+    merged(lists, &mut |path, entry| {
+        // What a device does not hide comes after it.
+        tree.insert(path.to_vec(), *entry);
+    })?;
+    let mut parts: VecDeque<&[u8]> = path.as_bytes().split(|b| *b == b'/').collect();
+    let mut links = Vec::new();
+    let mut at: Vec<u8> = Vec::new();
+    let text = |path: &[u8]| match path {
+        b"" => "/".to_owned(),
+        path => String::from_utf8_lossy(path).into_owned(),
+    };
+    while let Some(part) = parts.pop_front() {
+        let parent = at.len();
+        match part {
+            b"" | b"." => continue,
+            b".." => {
+                at.truncate(at.iter().rposition(|b| *b == b'/').unwrap_or(0));
+                continue;
+            }
+            part => {
+                at.push(b'/');
+                at.extend_from_slice(part);
+            }
+        }
+        if mounted(&text(&at)) {
+            let rest = parts.iter().filter(|part| !part.is_empty());
+            let rest = rest.map(|part| format!("/{}", String::from_utf8_lossy(part)));
+            return Ok(Lookup::Mounted(text(&at) + &rest.collect::<String>()));
+        }
+        let more = parts.iter().any(|part| !part.is_empty());
+        match tree.get(&at).map(|entry| entry.node) {
+            None | Some(Node::Whiteout) => return Ok(Lookup::Missing(text(&at))),
+            Some(Node::Special(special)) => {
+                let what = match special {
+                    Special::Char { .. } | Special::Block { .. } => "device",
+                    Special::Fifo => "fifo",
+                    Special::Socket => "socket",
+                };
+                return Ok(Lookup::NeverMade(what.to_owned()));
+            }
+            Some(Node::File { .. }) if more => return Ok(Lookup::NoFolder(text(&at))),
+            Some(Node::File { .. } | Node::Dir { .. }) => {}
+            Some(Node::Symlink { target }) => {
+                links.push((text(&at), String::from_utf8_lossy(target).into_owned()));
+                if links.len() > MAX_LINKS {
+                    return Ok(Lookup::Circle);
+                }
+                at.truncate(if target.starts_with(b"/") { 0 } else { parent });
+                for part in target.split(|b| *b == b'/').rev() {
+                    parts.push_front(part);
+                }
+            }
+        }
+    }
+    let key: &[u8] = if at.is_empty() { b"/" } else { &at };
+    let Some(entry) = tree.get(key) else {
+        return Ok(Lookup::Missing(text(&at)));
+    };
+    let folder = matches!(entry.node, Node::Dir { .. });
+    Ok(Lookup::Found(Found {
+        path: text(&at),
+        links,
+        kind: if folder { "folder" } else { "file" },
+        size: match entry.node {
+            Node::File { size, .. } => Some(size),
+            _ => None,
+        },
+        mode: entry.mode,
+        disk_mode: entry.disk_mode(),
+        uid: entry.uid,
+        gid: entry.gid,
+        file_caps: entry
+            .xattrs
+            .iter()
+            .any(|(name, _)| name == b"security.capability"),
+        layer: layer(lists, key)?,
+    }))
+}
+
+/// The uppermost layer that has something of this path that is made.
+fn layer(lists: &[&[u8]], path: &[u8]) -> Result<usize> {
+    for (n, list) in lists.iter().enumerate() {
+        let mut has = false;
+        merged(&[list], &mut |at, entry| {
+            has |= at == path && entry.on_disk()
+        })?;
+        if has {
+            return Ok(n);
+        }
+    }
+    Ok(0)
+}
