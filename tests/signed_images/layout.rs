@@ -1,7 +1,7 @@
 //! Signatures in an OCI layout, where tools put them that copy them from a registry.
 
 use super::beside::{add, attached, list};
-use super::scene::{BUNDLE, MANIFEST, SIMPLE, Scene, Words as _, bundle, payload};
+use super::scene::{BUNDLE, SIMPLE, Scene, Words as _, bundle, payload};
 use super::signing::{How, Signer};
 use super::support::{Layout, need};
 use base64::Engine as _;
