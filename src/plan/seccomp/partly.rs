@@ -102,6 +102,7 @@ mod tests {
     use super::super::{Instruction, Profile};
     use super::*;
     use proptest::prelude::*;
+    use proptest::sample::select;
     use std::sync::LazyLock;
 
     const ARCH: Arch = Arch::X86_64;
@@ -163,12 +164,25 @@ mod tests {
         (set.rules().unwrap(), set.compile(ARCH).unwrap())
     });
 
+    /// The calls whose arguments decide.
+    fn with_cases() -> Vec<u32> {
+        let rules = DEFAULT.0.rules.iter();
+        let cased = rules.filter(|(_, rule)| !rule.cases.is_empty());
+        cased.filter_map(|(name, _)| ARCH.number(name)).collect()
+    }
+
     proptest! {
         /// With all arguments known there is one answer, and it is the filter's.
         #[test]
         fn what_is_known_is_answered_as_by_the_filter(
-            number in 0u32..470,
-            args in proptest::array::uniform6(prop_oneof![0u64..64, any::<u64>(), Just(0x5412)]),
+            number in prop_oneof![0u32..470, select(with_cases())],
+            args in proptest::array::uniform6(prop_oneof![
+                0u64..20,
+                any::<u64>(),
+                // Bits that no condition counts, beside those that one does.
+                select(vec![0x5412, 0x11, 0x8_0001, 0x8_0003, 0x10, 0x81a4, 0x21a4, 0x1000_0011]),
+                (0u64..20).prop_map(|low| low | 1 << 40),
+            ]),
         ) {
             let call = Call { name: ARCH.name(number), number: Some(number), args: args.map(Some) };
             let (rules, program) = &*DEFAULT;
