@@ -255,7 +255,8 @@ fn limits_that_are_crossed_are_named_with_who_held_them() {
         (
             "--memory",
             "32MiB",
-            &["fill", "/dev/shm/x", "60000000"],
+            // What is looked at again and again is seen only where it stays.
+            &["all", "fill", "/dev/shm/x", "60000000", ",", "sleep", "60"],
             "memory",
             "memory",
         ),
