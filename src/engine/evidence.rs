@@ -3,7 +3,7 @@
 use super::place;
 use crate::error::Result;
 use crate::image::{ImageName, Reference};
-use crate::policy::{Policy, WantedSigners};
+use crate::policy::{Admit, Policy, Reason, Seen, WantedSigners, admit};
 use crate::store::source::SourceImage;
 use crate::store::{KeptSignatures, Store};
 use crate::trust::{Against, Attachments, Evidence, Failure, Fault, Key, Root};
@@ -108,6 +108,47 @@ pub(super) fn of(
     let kept = kept(image, store)?;
     let evidence = signers.of_kept(kept.as_deref(), &image.manifest_bytes);
     Ok(evidence.unwrap_or_else(|| none_kept(name)))
+}
+
+/// What the rules say of an image under a name, and by what.
+pub(super) struct Judged {
+    /// What its tag meant, if that is recorded.
+    pub(super) seen: Option<Seen>,
+    pub(super) evidence: Evidence,
+    /// Why it is not let in; none: it is.
+    pub(super) reasons: Vec<Reason>,
+}
+
+/// Decides on an image as it is here.
+///
+/// # Errors
+/// As [`of`] and [`Store::seen`].
+pub(super) fn judged(
+    policy: &Policy,
+    name: &ImageName,
+    image: &SourceImage,
+    store: &Store,
+) -> Result<Judged> {
+    let seen = place::seen(store, name)?;
+    let evidence = of(policy, name, image, store)?;
+    let (manifest, config, now) = (&image.manifest, &image.config, place::now());
+    let admitted = admit(
+        policy,
+        name,
+        manifest,
+        config,
+        seen.as_ref(),
+        &evidence,
+        now,
+    );
+    Ok(Judged {
+        seen,
+        evidence,
+        reasons: match admitted {
+            Admit::Go => Vec::new(),
+            Admit::Deny(reasons) => reasons,
+        },
+    })
 }
 
 /// What the store keeps of an image's signatures, and what lies beside it on disk; `None`: neither.

@@ -7,7 +7,7 @@
 use super::ExplainReportRequest;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::json::{Document, gate};
-use crate::report::{self, By, Screen, clean, denial_lines, human_size, wrap};
+use crate::report::{self, By, Ended, Screen, clean, denial_lines, human_size, wrap};
 use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use std::fmt;
@@ -40,7 +40,6 @@ const DOCUMENT: Document = Document {
 
 #[derive(Deserialize)]
 struct Read {
-    schema: u32,
     lazaret: String,
     verb: Verb,
     ended: Ended,
@@ -66,20 +65,6 @@ struct Read {
 enum Verb {
     Run,
     Tool,
-}
-
-#[derive(Deserialize, Debug, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-enum Ended {
-    Exited,
-    Signal,
-    Timeout,
-    Memory,
-    Cpu,
-    Output,
-    Disk,
-    Denied,
-    Error,
 }
 
 #[derive(Deserialize)]
@@ -212,9 +197,7 @@ fn text(bytes: &[u8], columns: Option<usize>) -> Result<String> {
         return Err(Error::new(Kind::Unsupported, cause)
             .hint("the lazaret that wrote it reads it; `lazaret` in it says which that is"));
     }
-    let report: Read = gated.read()?;
-    debug_assert_eq!(report.schema, SCHEMA);
-    Ok(people(&report, columns))
+    Ok(people(&gated.read()?, columns))
 }
 
 fn people(report: &Read, columns: Option<usize>) -> String {

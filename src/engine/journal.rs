@@ -63,9 +63,6 @@ impl Journal {
 
     /// The lock that was asked for, and what it says of the image once that is known.
     pub(super) fn locked(&mut self, lock: Lock) {
-        if let Some(kept) = &mut self.kept {
-            kept.known.lock = Some(lock.clone());
-        }
         self.lock = Some(Box::new(lock));
     }
 
@@ -292,10 +289,13 @@ pub(super) fn reported(
     let mut journal = Journal::reported();
     let Places { report, receipt } = Places::open(wanted)?;
     let done = go(&mut journal);
-    let Journal { stages, kept, .. } = journal;
-    let Some(kept) = kept else {
+    let Journal {
+        stages, lock, kept, ..
+    } = journal;
+    let Some(mut kept) = kept else {
         return done;
     };
+    kept.known.lock = lock.map(|lock| *lock);
     let (text, sealed) = kept.texts(verb, &stages, done.as_ref().copied(), receipt.is_some());
     let written = [
         ("report", report.map(|to| to.write(&text?))),

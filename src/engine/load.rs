@@ -4,7 +4,7 @@ use super::{LoadRequest, LoadSource, evidence, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ImageName, Platform, Reference};
 use crate::plan::IdMap;
-use crate::policy::{Admit, Policy, admit};
+use crate::policy::Policy;
 use crate::report::{self, Progress};
 use crate::store::source::{Source, SourceImage};
 use crate::store::unpack::Limits;
@@ -202,16 +202,11 @@ impl<'a> Loader<'a> {
         names: &[ImageName],
     ) -> Result<()> {
         for name in place.into_iter().chain(names) {
-            let seen = place::seen(self.store, name)?;
-            let (manifest, config) = (&image.manifest, &image.config);
-            let policy = &self.policy;
-            let evidence = evidence::of(policy, name, image, self.store)?;
-            let (seen, evidence) = (seen.as_ref(), &evidence);
-            let admitted = admit(policy, name, manifest, config, seen, evidence, place::now());
-            if let Admit::Deny(reasons) = admitted {
+            let judged = evidence::judged(&self.policy, name, image, self.store)?;
+            if !judged.reasons.is_empty() {
                 let mut error =
                     Error::new(Kind::Policy, "refused by policy").action(format!("load {name}"));
-                error.reasons = reasons;
+                error.reasons = judged.reasons;
                 return Err(error);
             }
         }

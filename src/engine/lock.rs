@@ -1,5 +1,6 @@
 //! `lazaret lock`: writes down what names mean, or holds what is written against store and policy.
 
+use super::evidence::Judged;
 use super::locked::{self, command};
 use super::{
     LockPlace, LockRequest, LockWhat, PullRequest, PullWhen, evidence, find, place, pull, source,
@@ -214,21 +215,15 @@ fn accepted(
         }
     };
     let image = found.ok_or_else(|| find::not_found(&name, "the image was removed meanwhile"))?;
-    let (manifest, config) = (&image.manifest, &image.config);
-    let seen = place::seen(store, &name)?;
-    let evidence = &evidence::of(policy, &name, &image, store)?;
-    let seen = seen.as_ref();
-    if let Admit::Deny(reasons) = admit(
-        policy,
-        &name,
-        manifest,
-        config,
+    let Judged {
         seen,
         evidence,
-        place::now(),
-    ) {
+        reasons,
+    } = evidence::judged(policy, &name, &image, store)?;
+    if !reasons.is_empty() {
         return Err(super::run::refused(reasons));
     }
+    let (manifest, config) = (&image.manifest, &image.config);
     let recorded = seen.filter(|seen| seen.means(&manifest.digest));
     let served = served.or(recorded.map(|seen| seen.served));
     let now = Locked {
@@ -237,7 +232,7 @@ fn accepted(
         digest: served.unwrap_or(manifest.digest),
         manifest: manifest.digest,
         policy: policy.admitting(&name),
-        signers: LockedSigner::proven(evidence, &manifest.digest),
+        signers: LockedSigner::proven(&evidence, &manifest.digest),
     };
     keep(store, &now, &image)?;
     Ok(now)

@@ -3,6 +3,7 @@
 mod cidfile;
 pub mod df;
 pub mod doctor;
+mod documents;
 mod evidence;
 mod explain;
 pub mod explain_report;

@@ -7,6 +7,7 @@ use crate::registry::{Auth, Options, Roots};
 use crate::store::{Fetching, Store};
 use crate::worker;
 use rustix::process::{Resource, Rlimit};
+use std::os::fd::RawFd;
 
 /// Where machines keep the certificates that they trust, as PEM.
 pub(super) const ROOTS: [&str; 4] = [
@@ -119,13 +120,27 @@ pub(super) fn ask<T>(job: impl FnOnce() -> Result<T>) -> Result<T>
 where
     T: serde::Serialize + serde::de::DeserializeOwned,
 {
-    let store = place::open_store()?;
-    let map = place::own_map(Some(&store))?;
-    let fetching = fetching(&store)?;
+    ask_with(&place::open_store()?, &[], job)
+}
+
+/// As [`ask`], by a worker that has these descriptors too.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn ask_with<T>(
+    store: &Store,
+    keep: &[RawFd],
+    job: impl FnOnce() -> Result<T>,
+) -> Result<T>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let map = place::own_map(Some(store))?;
+    let fetching = fetching(store)?;
     let answer = worker::fetch(
         &map,
         fetching.root(),
-        &[],
+        keep,
         |_| {
             serde_json::to_vec(&job()?)
                 .map_err(|e| Error::new(Kind::Worker, format!("write an answer: {e}")))

@@ -4,13 +4,12 @@
 mod lanes;
 mod layers;
 
+use super::documents::Believed;
 use super::evidence::{self, Signers};
 use super::{PullRequest, locked, online, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::{self, Interrupts};
-use crate::image::{
-    Descriptor, Digest, ImageConfig, ImageName, Index, Manifest, Platform, Reference,
-};
+use crate::image::{Descriptor, Digest, ImageConfig, ImageName, Manifest, Platform, Reference};
 use crate::plan::IdMap;
 use crate::policy::{Admit, Policy, Seen, admit};
 use crate::report::{self, Progress};
@@ -177,13 +176,14 @@ pub(super) fn fetch(
             ));
         }
     };
-    let manifest = Manifest::parse(&found.manifest, Some(&found.media_type))?;
-    let index = found.index.as_deref();
-    let served = served(&found.served, index, &manifest, reference)?;
-    let config = crate::store::verify::config(&found.config, &manifest)?;
+    let Believed {
+        served,
+        manifest,
+        config,
+    } = found.believed(reference)?;
     config.check_platform(&platform)?;
     let (now, accept) = (place::now(), request.accept && reference.digest.is_none());
-    let evidence = signers.evidence(attached.as_ref(), &found.manifest);
+    let evidence = signers.evidence(attached.as_ref(), &found.manifest.0);
     let allowed =
         |seen: Option<&Seen>| allowed(&policy, reference, &manifest, &config, seen, &evidence);
     let before = match accept {
@@ -201,11 +201,11 @@ pub(super) fn fetch(
     let descriptor = Descriptor {
         media_type: found.media_type,
         digest: manifest.digest,
-        size: found.manifest.len() as u64,
+        size: found.manifest.0.len() as u64,
         platform: None,
         annotations: Default::default(),
     };
-    let image = store.image_of(&name, &descriptor, found.manifest, found.config)?;
+    let image = store.image_of(&name, &descriptor, found.manifest.0, found.config.0)?;
     let _alone = alone(store, &image.manifest.digest, &interrupts, &mut progress)?;
     let before = store.get_ref(&name)?;
     let layers = Layers::new(store, map, &image, &mut progress)?;
@@ -361,39 +361,5 @@ impl Kept {
         };
         let whole = store.has_layers(&image)? && image.config.check_platform(platform).is_ok();
         Ok(whole.then_some(Self { image, served }))
-    }
-}
-
-/// The digest that the name means, which the worker is not believed about: that of the manifest, or
-/// of an index that holds it.
-pub(super) fn served(
-    told: &str,
-    index: Option<&[u8]>,
-    manifest: &Manifest,
-    reference: &Reference,
-) -> Result<Digest> {
-    let lied = |what: &str| Err(Error::new(Kind::Integrity, format!("{reference}: {what}")));
-    let served = match index {
-        None => manifest.digest,
-        Some(index) => {
-            let listed = Index::parse(index, None)?;
-            if !listed
-                .manifests
-                .iter()
-                .any(|entry| entry.digest == manifest.digest)
-            {
-                return lied("the manifest does not stand in the index that was served");
-            }
-            Digest::of(index)
-        }
-    };
-    if served.to_string() != told {
-        return lied("what was served is not what its digest says");
-    }
-    match reference.digest {
-        Some(wanted) if wanted != served && wanted != manifest.digest => {
-            lied(&format!("the registry served {served}"))
-        }
-        _ => Ok(served),
     }
 }

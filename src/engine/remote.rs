@@ -1,11 +1,13 @@
 //! `lazaret image inspect --remote`: what a registry has under a name. Nothing is kept, and no tag
 //! counts as seen.
 
-use super::{RemoteRequest, inspect, online, pull};
+use super::documents::{Believed, Documents};
+use super::{RemoteRequest, inspect, online};
 use crate::error::Result;
-use crate::image::{Digest, Index, Manifest, MediaKind, Platform, Reference};
-use crate::registry::{Client, Options};
+use crate::image::{Digest, Index, MediaKind, Platform, Reference};
+use crate::registry::Client;
 use crate::report::{self, Format};
+use crate::trust::Bytes;
 use serde_json::{Value, json};
 
 /// Prints what registries have under names, in the shape of `image inspect`. What cannot be had is
@@ -30,43 +32,22 @@ pub fn remote(request: &RemoteRequest) -> Result<u8> {
     Ok(code)
 }
 
-/// What the worker found out, not yet believed.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct There {
-    served: String,
-    index: Option<Vec<u8>>,
-    media_type: String,
-    manifest: Vec<u8>,
-    config: Vec<u8>,
-}
-
-/// In the worker.
-fn ask(options: &Options, name: &Reference, platform: &Platform) -> Result<There> {
-    let mut client = Client::new(options)?;
-    let served = client.resolve(name, platform)?;
-    let mut config = Vec::new();
-    client.blob(name, &served.parsed.config, &mut config, &mut |_| {})?;
-    Ok(There {
-        served: served.top.to_string(),
-        index: served.index.map(|(bytes, _)| bytes),
-        media_type: served.media_type,
-        manifest: served.manifest,
-        config,
-    })
-}
-
 fn look(request: &RemoteRequest, name: &Reference) -> Result<Value> {
     let options = online::options(&name.domain, &name.path, &request.insecure)?;
     let platform = request.platform.clone().unwrap_or_else(Platform::native);
-    let there: There = online::ask(|| ask(&options, name, &platform))?;
-    let manifest = Manifest::parse(&there.manifest, Some(&there.media_type))?;
-    let index = there.index.as_deref();
-    let served = pull::served(&there.served, index, &manifest, name)?;
-    let config = crate::store::verify::config(&there.config, &manifest)?;
+    let there = online::ask(|| {
+        let (there, _) = Documents::fetch(&mut Client::new(&options)?, name, &platform)?;
+        Ok(there)
+    })?;
+    let Believed {
+        served,
+        manifest,
+        config,
+    } = there.believed(name)?;
     if request.platform.is_some() {
         config.check_platform(&platform)?;
     }
-    let mut object = inspect::object(&manifest, there.manifest.len(), &config);
+    let mut object = inspect::object(&manifest, there.manifest.0.len(), &config);
     let tag = Reference {
         digest: None,
         ..name.clone()
@@ -75,12 +56,12 @@ fn look(request: &RemoteRequest, name: &Reference) -> Result<Value> {
     let (repository, _) = super::images::split_name(&tag.to_string());
     let sizes = manifest.layers.iter().map(|layer| layer.size);
     let one = |digest: &Digest, size: u64, platform: Option<&Platform>| json!({ "digest": digest.to_string(), "size": size, "platform": platform });
-    let platforms = match index {
+    let platforms = match &there.index {
         None => {
-            let size = there.manifest.len() as u64;
+            let size = there.manifest.0.len() as u64;
             vec![one(&manifest.digest, size, Some(&config.platform))]
         }
-        Some(index) => Index::parse(index, None)?
+        Some(Bytes(index)) => Index::parse(index, None)?
             .manifests
             .iter()
             .filter(|entry| entry.kind() == MediaKind::Manifest)

@@ -7,10 +7,11 @@ use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
+use crate::image::ImageName;
 use crate::plan::{self, Ground, IdMap, Lower, Plan};
 use crate::policy::{
-    Admit, Ear, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason, Request, SubIds,
-    Verdict, admit, decide, keep_id, wanted_devices,
+    Ear, Grants, HostFacts, IdMapKind, ImageFacts, Network, Policy, Reason, Request, SubIds,
+    Verdict, decide, keep_id, wanted_devices,
 };
 use crate::report::{self, Progress};
 use crate::sandbox::{self, Finding};
@@ -27,6 +28,10 @@ use std::time::Duration;
 
 /// Everything that is known once it is decided what a run gets.
 pub(super) struct Decision {
+    /// The image as rules name it.
+    pub(super) name: ImageName,
+    /// What was decided on.
+    pub(super) facts: ImageFacts,
     pub(super) grants: Grants,
     pub(super) image: SourceImage,
     pub(super) policy: Rc<Policy>,
@@ -105,17 +110,12 @@ pub(super) fn decision(
     };
     let asked = &request.request;
     journal.stage("verify manifest and config");
-    let seen = place::seen(&store, &asked.image)?;
-    let (manifest, config) = (&image.manifest, &image.config);
-    let now = place::now();
-    let evidence = evidence::of(&policy, &asked.image, &image, &store)?;
-    let (seen, evidence) = (seen.as_ref(), &evidence);
-    let admitted = admit(&policy, &asked.image, manifest, config, seen, evidence, now);
-    if let Admit::Deny(reasons) = admitted {
-        return Err(refused(reasons));
+    let judged = evidence::judged(&policy, &asked.image, &image, &store)?;
+    if !judged.reasons.is_empty() {
+        return Err(refused(judged.reasons));
     }
     if let Some(lock) = &locked {
-        lock.signed(evidence)?;
+        lock.signed(&judged.evidence)?;
     }
     // Before the layers, which are kept apart for such a run.
     let map = match asked.keep_id {
@@ -133,11 +133,17 @@ pub(super) fn decision(
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, store.path())?;
     let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, asked);
-    let mut grants = decided(&policy, request, &image, &rootfs, &host)?;
+    let facts = facts_of(&policy, asked, &image, &rootfs)?;
+    let mut grants = match decide(&policy, asked, &facts, &host)? {
+        Verdict::Allow(grants) => *grants,
+        Verdict::Deny(reasons) => return Err(refused(reasons)),
+    };
     explain::settle(&mut grants);
     journal.grants(&grants);
     journal.stage("decide");
     Ok(Decision {
+        name: asked.image.clone(),
+        facts,
         grants,
         image,
         policy,
@@ -166,6 +172,8 @@ pub fn run(request: &RunRequest) -> Result<u8> {
 fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
     let asked = &request.request;
     let Decision {
+        name,
+        facts: _,
         grants,
         image,
         policy,
@@ -234,7 +242,7 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
         ));
     }
     let exit = done?;
-    explain::tell(&policy, &asked.image, &grants, &exit, journal)?;
+    explain::tell(&policy, &name, &grants, &exit, journal)?;
     if request.timings {
         report::timings(journal.stages(), request.format);
     }
@@ -442,22 +450,8 @@ fn layers(store: &Store, image: &SourceImage, map: &IdMap) -> Result<RootFs> {
     Ok(rootfs)
 }
 
-fn decided(
-    policy: &Policy,
-    request: &RunRequest,
-    image: &SourceImage,
-    rootfs: &RootFs,
-    host: &HostFacts,
-) -> Result<Grants> {
-    let facts = facts_of(policy, &request.request, image, rootfs)?;
-    match decide(policy, &request.request, &facts, host)? {
-        Verdict::Allow(grants) => Ok(*grants),
-        Verdict::Deny(reasons) => Err(refused(reasons)),
-    }
-}
-
 /// What a decision on `request` needs to know of the unpacked image.
-pub(super) fn facts_of(
+fn facts_of(
     policy: &Policy,
     request: &Request,
     image: &SourceImage,

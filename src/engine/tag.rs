@@ -4,7 +4,6 @@ use super::{TagRequest, evidence, find, place};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::image::ImageName;
-use crate::policy::{Admit, admit};
 use crate::report;
 
 /// Gives an image of the store another name, under which policy must let it in.
@@ -21,19 +20,10 @@ pub fn tag(request: &TagRequest) -> Result<u8> {
     let image = store.image(&entry.reference)?;
     let policy = host::policy(None)?.policy;
     let name = ImageName::Registry(request.target.clone());
-    let seen = place::seen(&store, &name)?;
-    let (manifest, config) = (&image.manifest, &image.config);
-    if let Admit::Deny(reasons) = admit(
-        &policy,
-        &name,
-        manifest,
-        config,
-        seen.as_ref(),
-        &evidence::of(&policy, &name, &image, &store)?,
-        place::now(),
-    ) {
+    let judged = evidence::judged(&policy, &name, &image, &store)?;
+    if !judged.reasons.is_empty() {
         return Err(Error {
-            reasons,
+            reasons: judged.reasons,
             ..Error::new(Kind::Policy, "refused by policy").action(format!("tag {name}"))
         });
     }

@@ -237,7 +237,7 @@ impl Terminals {
 }
 
 /// What `decide` knows of an image where there is none: nothing is in it.
-fn no_image(policy: &Policy, tool: &ImageName) -> ImageFacts {
+pub(super) fn no_image(policy: &Policy, name: &ImageName) -> ImageFacts {
     let nothing = ImageFacts {
         manifest: Digest::from_bytes([0; 32]),
         config: ImageConfig {
@@ -263,7 +263,7 @@ fn no_image(policy: &Policy, tool: &ImageName) -> ImageFacts {
         special: Vec::new(),
         tree: None,
     };
-    let wanted = policy.facts_wanted(tool, &nothing);
+    let wanted = policy.facts_wanted(name, &nothing);
     ImageFacts {
         tree: Some(wanted.nothing_found()),
         ..nothing

@@ -1,17 +1,18 @@
 //! `lazaret trust`: who signed an image, what was found and proves nothing, and which rule lets it in.
 
+use super::documents::{Believed, Documents};
 use super::evidence::{self, Signers};
 use super::policy::{answers, width};
-use super::{TrustRequest, find, online, place, pull, source};
+use super::{TrustRequest, find, online, place, source};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::image::{Digest, ImageConfig, ImageName, Manifest, Platform, Reference};
-use crate::policy::{Admit, Ear, Heard, Reason, admit};
+use crate::policy::{Admit, Ear, Heard, Reason, admit, time};
 use crate::registry::{Client, Options};
 use crate::report::{self, Format, clean, wrap};
 use crate::store::source::SourceImage;
 use crate::store::{KeptSignatures, Store};
-use crate::trust::{Attachments, Bytes, Evidence, Proof, Signer};
+use crate::trust::{Attachments, Evidence, Proof, Signer};
 use std::fmt::Write as _;
 
 /// Prints who signed an image of the store or on disk, and what each rule says to that. Exit code 0 if it may
@@ -119,26 +120,18 @@ fn looked(name: ImageName, image: SourceImage, store: &Store) -> Result<Looked> 
 /// What the worker found out, not yet believed.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct There {
-    served: String,
-    media_type: String,
-    manifest: Bytes,
-    config: Bytes,
+    documents: Documents,
     attached: Attachments,
 }
 
 /// In the worker.
 fn ask(options: &Options, name: &Reference) -> Result<There> {
     let mut client = Client::new(options)?;
-    let served = client.resolve(name, &Platform::native())?;
-    let mut config = Vec::new();
-    client.blob(name, &served.parsed.config, &mut config, &mut |_| {})?;
-    let index = served.index.map(|(bytes, _)| bytes);
+    let (documents, manifest) = Documents::fetch(&mut client, name, &Platform::native())?;
+    let index = documents.index.as_ref().map(|index| index.0.clone());
     Ok(There {
-        attached: client.signatures(name, &served.parsed.digest, index)?,
-        served: served.top.to_string(),
-        media_type: served.media_type,
-        manifest: Bytes(served.manifest),
-        config: Bytes(config),
+        attached: client.signatures(name, &manifest.digest, index)?,
+        documents,
     })
 }
 
@@ -152,11 +145,9 @@ fn fetched(request: &TrustRequest, store: Option<&Store>) -> Result<Looked> {
     };
     let options = online::options(&reference.domain, &reference.path, &request.insecure)?;
     let there: There = online::ask(|| ask(&options, &reference))?;
-    let manifest = Manifest::parse(&there.manifest.0, Some(&there.media_type))?;
-    let index = there.attached.index.as_ref();
-    let index = index.map(|index| index.0.as_slice());
-    pull::served(&there.served, index, &manifest, &reference)?;
-    let config = crate::store::verify::config(&there.config.0, &manifest)?;
+    let Believed {
+        manifest, config, ..
+    } = there.documents.believed(&reference)?;
     let (from, now) = (evidence::place_of(&reference), place::now());
     if let Some(store) = store
         && store.refs()?.iter().any(|r| r.manifest == manifest.digest)
@@ -167,7 +158,7 @@ fn fetched(request: &TrustRequest, store: Option<&Store>) -> Result<Looked> {
         name: ImageName::Registry(reference),
         config: (*config).clone(),
         manifest,
-        manifest_bytes: there.manifest.0,
+        manifest_bytes: there.documents.manifest.0,
         kept: Some(vec![KeptSignatures {
             from,
             fetched: now,
@@ -320,10 +311,4 @@ fn list(out: &mut String, width: usize, lines: impl Iterator<Item = String>) {
     if out.len() == before {
         out.push_str("  nobody\n");
     }
-}
-
-/// Seconds since 1970 as people read them.
-fn time(seconds: i64) -> String {
-    let time = jiff::Timestamp::from_second(seconds);
-    time.map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }

@@ -234,6 +234,15 @@ impl fmt::Display for ImageName {
 }
 
 impl Reference {
+    /// As [`Reference::parse`], but a name without a tag has none: where something was signed or
+    /// written down, nobody meant what docker fills in.
+    pub fn as_written(text: &str) -> Result<Self> {
+        let reference = Self::parse(text)?;
+        let last = text.rsplit('/').next().unwrap_or_default();
+        let tag = reference.tag.filter(|_| last.contains(':'));
+        Ok(Self { tag, ..reference })
+    }
+
     /// Parses `[domain/]path[:tag][@digest]` and fills in what docker fills in. The first
     /// component is a domain where it has a dot or a colon, or is `localhost`
     /// (distribution/reference, `splitDockerDomain`, which also takes a bare `Host` with an

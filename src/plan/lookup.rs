@@ -1,12 +1,9 @@
 //! A path of an image, looked up in the layers' lists as a process inside would find it.
 
-use super::merged::merged;
+use super::merged::{Walk, merged};
 use super::tree::{Entry, Node, Special};
 use crate::error::Result;
-use std::collections::{HashMap, VecDeque};
-
-/// Links that are followed on one way, as in path_resolution(7).
-const MAX_LINKS: usize = 40;
+use std::collections::HashMap;
 
 /// What a path of an image leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,34 +58,22 @@ pub fn lookup(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Re
         // What a device does not hide comes after it.
         tree.insert(path.to_vec(), *entry);
     })?;
-    let mut parts: VecDeque<&[u8]> = path.as_bytes().split(|b| *b == b'/').collect();
+    let mut walk = Walk::new(path.as_bytes().split(|b| *b == b'/').collect());
     let mut links = Vec::new();
-    let mut at: Vec<u8> = Vec::new();
     let text = |path: &[u8]| match path {
         b"" => "/".to_owned(),
         path => String::from_utf8_lossy(path).into_owned(),
     };
-    while let Some(part) = parts.pop_front() {
-        let parent = at.len();
-        match part {
-            b"" | b"." => continue,
-            b".." => {
-                at.truncate(at.iter().rposition(|b| *b == b'/').unwrap_or(0));
-                continue;
-            }
-            part => {
-                at.push(b'/');
-                at.extend_from_slice(part);
-            }
-        }
-        if mounted(&text(&at)) {
-            let rest = parts.iter().filter(|part| !part.is_empty());
+    while walk.step() {
+        let at = text(&walk.at);
+        if mounted(&at) {
+            let rest = walk.rest();
             let rest = rest.map(|part| format!("/{}", String::from_utf8_lossy(part)));
-            return Ok(Lookup::Mounted(text(&at) + &rest.collect::<String>()));
+            return Ok(Lookup::Mounted(at + &rest.collect::<String>()));
         }
-        let more = parts.iter().any(|part| !part.is_empty());
-        match tree.get(&at).map(|entry| entry.node) {
-            None | Some(Node::Whiteout) => return Ok(Lookup::Missing(text(&at))),
+        let more = walk.rest().next().is_some();
+        match tree.get(&walk.at).map(|entry| entry.node) {
+            None | Some(Node::Whiteout) => return Ok(Lookup::Missing(at)),
             Some(Node::Special(special)) => {
                 let what = match special {
                     Special::Char { .. } | Special::Block { .. } => "device",
@@ -97,27 +82,24 @@ pub fn lookup(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Re
                 };
                 return Ok(Lookup::NeverMade(what.to_owned()));
             }
-            Some(Node::File { .. }) if more => return Ok(Lookup::NoFolder(text(&at))),
+            Some(Node::File { .. }) if more => return Ok(Lookup::NoFolder(at)),
             Some(Node::File { .. } | Node::Dir { .. }) => {}
             Some(Node::Symlink { target }) => {
-                links.push((text(&at), String::from_utf8_lossy(target).into_owned()));
-                if links.len() > MAX_LINKS {
+                links.push((at, String::from_utf8_lossy(target).into_owned()));
+                if !walk.follow(target) {
                     return Ok(Lookup::Circle);
-                }
-                at.truncate(if target.starts_with(b"/") { 0 } else { parent });
-                for part in target.split(|b| *b == b'/').rev() {
-                    parts.push_front(part);
                 }
             }
         }
     }
-    let key: &[u8] = if at.is_empty() { b"/" } else { &at };
+    let at = &walk.at;
+    let key: &[u8] = if at.is_empty() { b"/" } else { at };
     let Some(entry) = tree.get(key) else {
-        return Ok(Lookup::Missing(text(&at)));
+        return Ok(Lookup::Missing(text(at)));
     };
     let folder = matches!(entry.node, Node::Dir { .. });
     Ok(Lookup::Found(Found {
-        path: text(&at),
+        path: text(at),
         links,
         kind: if folder { "folder" } else { "file" },
         size: match entry.node {

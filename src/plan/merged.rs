@@ -195,37 +195,77 @@ fn folders(pattern: &str) -> (VecDeque<&[u8]>, &str) {
 
 /// Where folders lead, as a process inside would go; `None` where they lead where they say, or round
 /// in a circle.
-fn followed<'a>(
-    mut parts: VecDeque<&'a [u8]>,
-    links: &HashMap<Vec<u8>, &'a [u8]>,
-) -> Option<String> {
-    let mut at: Vec<u8> = Vec::new();
-    let mut followed = 0;
-    while let Some(part) = parts.pop_front() {
-        let parent = at.len();
-        match part {
-            b"" | b"." => continue,
-            b".." => {
-                at.truncate(at.iter().rposition(|b| *b == b'/').unwrap_or(0));
-                continue;
-            }
-            _ => {
-                at.push(b'/');
-                at.extend_from_slice(part);
-            }
-        }
-        if let Some(target) = links.get(&at) {
-            followed += 1;
-            if followed > MAX_LINKS {
-                return None;
-            }
-            at.truncate(if target.starts_with(b"/") { 0 } else { parent });
-            for part in target.split(|b| *b == b'/').rev() {
-                parts.push_front(part);
-            }
+fn followed<'a>(parts: VecDeque<&'a [u8]>, links: &HashMap<Vec<u8>, &'a [u8]>) -> Option<String> {
+    let mut walk = Walk::new(parts);
+    while walk.step() {
+        if let Some(target) = links.get(&walk.at)
+            && !walk.follow(target)
+        {
+            return None;
         }
     }
-    (followed > 0).then(|| String::from_utf8_lossy(&at).into_owned())
+    (walk.links > 0).then(|| String::from_utf8_lossy(&walk.at).into_owned())
+}
+
+/// A way through folders and links, as a process inside goes it (path_resolution(7)).
+pub(super) struct Walk<'a> {
+    /// What is still to be gone.
+    parts: VecDeque<&'a [u8]>,
+    /// Where it has come to: empty for the root, else a path without links.
+    pub(super) at: Vec<u8>,
+    /// How much of that is the folder of the last step.
+    parent: usize,
+    links: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(parts: VecDeque<&'a [u8]>) -> Self {
+        Self {
+            parts,
+            at: Vec::new(),
+            parent: 0,
+            links: 0,
+        }
+    }
+
+    /// Goes to the next name; `false`: that was the last.
+    pub(super) fn step(&mut self) -> bool {
+        while let Some(part) = self.parts.pop_front() {
+            self.parent = self.at.len();
+            match part {
+                b"" | b"." => {}
+                b".." => {
+                    let above = self.at.iter().rposition(|b| *b == b'/');
+                    self.at.truncate(above.unwrap_or(0));
+                }
+                _ => {
+                    self.at.push(b'/');
+                    self.at.extend_from_slice(part);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Goes on where the link leads that was come to; `false`: those were too many.
+    pub(super) fn follow(&mut self, target: &'a [u8]) -> bool {
+        self.links += 1;
+        if self.links > MAX_LINKS {
+            return false;
+        }
+        let absolute = target.starts_with(b"/");
+        self.at.truncate(if absolute { 0 } else { self.parent });
+        for part in target.split(|b| *b == b'/').rev() {
+            self.parts.push_front(part);
+        }
+        true
+    }
+
+    /// The names that are still to come.
+    pub(super) fn rest(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.parts.iter().copied().filter(|part| !part.is_empty())
+    }
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ pub use grants::{
     Reason, Resources, TmpfsMount, ToolRoot, Verdict, VerifyMode,
 };
 pub use request::{BindAsk, CapsAsk, DeviceAsk, Request, ResourcesAsk, TmpfsAsk, ToolAsk};
+pub use require::time;
 pub use shipped::profile_text;
 pub use signed::WantedSigners;
 pub use stop::signal;

@@ -111,7 +111,7 @@ pub(super) fn user_of(user: &str) -> String {
 }
 
 /// Seconds since 1970 as a person reads them.
-pub(super) fn time(seconds: i64) -> String {
+pub fn time(seconds: i64) -> String {
     match jiff::Timestamp::from_second(seconds) {
         Ok(time) => time.to_string(),
         Err(_) => format!("{seconds} seconds after 1970"),

@@ -62,14 +62,11 @@ impl Names {
         let (Some(named), ImageName::Registry(asked)) = (named, asked) else {
             return false;
         };
-        let Ok(reference) = Reference::parse(named) else {
+        let Ok(reference) = Reference::as_written(named) else {
             return false;
         };
-        // A name without one means no tag here, and not `latest`.
-        let last = named.rsplit('/').next().unwrap_or_default();
-        let tag = reference.tag.filter(|_| last.contains(':'));
         let same = (&reference.domain, &reference.path) == (&asked.domain, &asked.path);
-        same && (self == Self::Repository || asked.tag.is_none() || tag == asked.tag)
+        same && (self == Self::Repository || asked.tag.is_none() || reference.tag == asked.tag)
     }
 }
 

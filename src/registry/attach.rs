@@ -80,7 +80,7 @@ impl Client {
         one: &Carried<'_>,
         file: &dyn Fn(&Digest) -> Option<Bytes<'f>>,
     ) -> Result<bool> {
-        let tag = format!("sha256-{}.sig", subject.hex());
+        let tag = trust::signature_tag(subject);
         let old = self.own(to, &tag)?;
         match old.map(|(old, _)| trust::there(&old, &one.parts)) {
             Some(There::Covers) => return Ok(false),
@@ -116,7 +116,7 @@ impl Client {
         subject: &Digest,
         new: &[&Carried<'_>],
     ) -> Result<usize> {
-        let tag = format!("sha256-{}", subject.hex());
+        let tag = trust::referrers_tag(subject);
         let old = self.own(to, &tag)?;
         let wrong = |why: String| {
             let cause = format!(

@@ -10,11 +10,10 @@ use super::retry::Retries;
 use super::{Client, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, MediaKind, Reference};
-use crate::trust::{self, Attachments, Collector, Fault, How, MAX_SIGNATURES, Over};
+use crate::trust::{
+    self, Attachments, Collector, Fault, How, MAX_SIGNATURES, Over, REFERRERS_LIST,
+};
 use ureq::http::header::LINK;
-
-/// What lists of referrers come as.
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The most pages of one list.
 const MAX_PAGES: usize = 16;
@@ -61,8 +60,7 @@ impl Client {
         digest: &Digest,
         collected: &mut Collector,
     ) -> Result<()> {
-        let tag = format!("sha256-{}.sig", digest.hex());
-        match self.tagged(from, tag)? {
+        match self.tagged(from, trust::signature_tag(digest))? {
             None => {}
             Some(Err(fault)) => collected.untaken(None, &fault),
             Some(Ok(bytes)) => {
@@ -72,7 +70,7 @@ impl Client {
         let (how, listed) = match self.referrers(from, digest)? {
             Some(listed) => (How::Referrers, Some(listed)),
             None => {
-                let list = self.tagged(from, format!("sha256-{}", digest.hex()))?;
+                let list = self.tagged(from, trust::referrers_tag(digest))?;
                 let listed = list.map(|list| list.and_then(|list| trust::referrers(&list)));
                 (How::Fallback, listed)
             }
@@ -166,7 +164,7 @@ impl Client {
             let mut retries = Retries::new(&self.limits);
             let reply = self.exchange(&errand, &mut retries, &mut |http, at, authorization| {
                 let ask = Ask {
-                    accept: INDEX,
+                    accept: REFERRERS_LIST,
                     authorization,
                     ..Ask::default()
                 };

@@ -32,7 +32,7 @@ pub use error::{error, note, warning};
 pub use out::{Screen, stderr, stdout};
 pub use plan::{plan, plan_digest};
 pub use progress::Progress;
-pub use run::{Container, Image, Known, Layer, Lock, PolicyInForce, Report, Took};
+pub use run::{Container, Ended, Image, Known, Layer, Lock, PolicyInForce, Report, Took};
 pub use table::table;
 pub use template::Template;
 pub use timings::timings;

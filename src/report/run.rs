@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{DiffId, Digest};
 use crate::policy::{Downgrade, Grants, HostFacts, IdMapKind, LevelName, Locked, Reason};
 use crate::sys::Usage;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The form's number: another one where a reader of this one would be misled.
@@ -51,9 +51,9 @@ pub struct Report<'a> {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Ended {
+pub enum Ended {
     /// The command did, with a code.
     Exited,
     /// A signal ended the command.

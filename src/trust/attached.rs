@@ -29,6 +29,16 @@ const SAYS_NOTHING: [&str; 4] = [
     "application/vnd.docker.container.image.v1+json",
 ];
 
+/// The tag under which cosign keeps signatures of a digest, in the repository of what is signed.
+pub fn signature_tag(digest: &Digest) -> String {
+    format!("{}.sig", referrers_tag(digest))
+}
+
+/// The tag of a digest's referrers, where a registry has no API for them.
+pub fn referrers_tag(digest: &Digest) -> String {
+    format!("sha256-{}", digest.hex())
+}
+
 /// The artifact type of cosign's own form, where it is kept as a referrer.
 const SIMPLE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
@@ -252,7 +262,8 @@ pub fn subject(manifest: &[u8]) -> Result<Option<Digest>, Fault> {
     read(manifest).map(|(_, subject)| subject)
 }
 
-fn read(manifest: &[u8]) -> Result<(ImageManifest, Option<Digest>), Fault> {
+/// An attached manifest, and what it says that it is attached to.
+pub(super) fn read(manifest: &[u8]) -> Result<(ImageManifest, Option<Digest>), Fault> {
     let gated = json::gate(manifest, &simple::MANIFEST).map_err(|e| Fault::of(&e))?;
     let wire: ImageManifest = gated.read().map_err(|e| Fault::of(&e))?;
     let subject = wire.subject().as_ref().map(Descriptor::parse).transpose();

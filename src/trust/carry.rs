@@ -4,9 +4,7 @@
 
 use super::attached::{self, Attachment, Attachments, How, Over};
 use super::{Fault, SIGNATURE_LAYER, simple};
-use crate::image::json;
 use crate::image::{Descriptor, Digest};
-use oci_spec::image::ImageManifest;
 use serde_json::{Map, Value, json};
 
 /// The media type of lists of referrers.
@@ -39,10 +37,8 @@ pub struct Parts {
 /// # Errors
 /// [`Fault::Malformed`]: it is no manifest.
 pub fn parts(manifest: &[u8]) -> Result<Parts, Fault> {
-    let gated = json::gate(manifest, &simple::MANIFEST).map_err(|e| Fault::of(&e))?;
-    let wire: ImageManifest = gated.read().map_err(|e| Fault::of(&e))?;
+    let (wire, subject) = attached::read(manifest)?;
     let read = |one| Descriptor::parse(one).map_err(|e| Fault::of(&e));
-    let subject = wire.subject().as_ref().map(read).transpose()?;
     let config = read(wire.config())?;
     let media_type = wire.media_type().as_ref();
     let artifact_type = wire.artifact_type().as_ref();
@@ -52,7 +48,7 @@ pub fn parts(manifest: &[u8]) -> Result<Parts, Fault> {
             ToString::to_string,
         ),
         artifact_type: artifact_type.map_or_else(|| config.media_type.clone(), |t| t.to_string()),
-        subject: subject.map(|subject| subject.digest),
+        subject,
         layers: wire.layers().iter().map(read).collect::<Result<_, _>>()?,
         annotations: json!(wire.annotations()),
         config,
@@ -172,6 +168,31 @@ impl Attachments {
         }
         (whole, lacking)
     }
+}
+
+/// What of several places can be carried together: each manifest once, with the place of the first
+/// that has it.
+///
+/// # Errors
+/// What of it cannot, and why: part of it is not what was signed.
+pub fn carried_from<'a>(
+    places: impl IntoIterator<Item = &'a Attachments>,
+    over: Over,
+    subject: &Digest,
+) -> Result<Vec<(usize, Carried<'a>)>, (Digest, Fault)> {
+    let mut all: Vec<(usize, Carried<'a>)> = Vec::new();
+    for (place, attached) in places.into_iter().enumerate() {
+        let (whole, lacking) = attached.carried(over, subject);
+        if let Some(lacking) = lacking.into_iter().next() {
+            return Err(lacking);
+        }
+        for one in whole {
+            if !all.iter().any(|(_, had)| had.digest == one.digest) {
+                all.push((place, one));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The list of referrers with these in it as well; `list` is the one that is there. `None`: it has

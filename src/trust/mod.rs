@@ -40,11 +40,11 @@ mod tests;
 
 pub use attached::{
     Attached, Attachment, Attachments, Bytes, How, MAX_ATTACHED, Over, Untaken, attached,
-    referrers, subject,
+    referrers, referrers_tag, signature_tag, subject,
 };
 pub use carry::{
-    Carried, EMPTY_CONFIG, Keeping, MAX_ATTACHED_CONFIG, Parts, REFERRERS_LIST, There, list_with,
-    parts, there,
+    Carried, EMPTY_CONFIG, Keeping, MAX_ATTACHED_CONFIG, Parts, REFERRERS_LIST, There,
+    carried_from, list_with, parts, there,
 };
 pub use collect::Collector;
 pub use fault::{Failure, Fault};

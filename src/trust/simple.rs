@@ -225,13 +225,11 @@ pub(super) fn repository(named: &str) -> String {
 /// Whether the name in a payload is that of the image that was asked for: the repository always, a
 /// tag where both name one, a digest where it names one.
 fn is_named(named: &str, asked: &Reference, digest: &str) -> bool {
-    let Ok(reference) = Reference::parse(named) else {
+    let Ok(reference) = Reference::as_written(named) else {
         return false;
     };
-    let last = named.rsplit('/').next().unwrap_or_default();
-    // The tag that a name without one means is nothing that was signed.
-    let tag = reference.tag.filter(|_| last.contains(':'));
-    let other_tag = tag
+    let other_tag = reference
+        .tag
         .zip(asked.tag.as_ref())
         .is_some_and(|(named, asked)| named != *asked);
     let other_digest = reference

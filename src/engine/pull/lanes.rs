@@ -5,6 +5,7 @@
 //! a length of 0 behind the last one. The parent believes none of it: a lane only says where bytes
 //! claim to belong, and what they are is counted and hashed by whoever takes them in.
 
+use crate::engine::documents::Documents;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::{Digest, Manifest, Platform, Reference};
 use crate::registry::{Client, Options};
@@ -40,18 +41,6 @@ pub(super) struct Found {
     pub(super) documents: Option<Documents>,
     /// `None`: it was not wanted.
     pub(super) attached: Option<Attachments>,
-}
-
-/// An image's documents.
-#[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Documents {
-    /// The digest of what the registry served for the name: a manifest's or an index's.
-    pub(super) served: String,
-    /// The index that the manifest was taken out of, where the name means one.
-    pub(super) index: Option<Vec<u8>>,
-    pub(super) media_type: String,
-    pub(super) manifest: Vec<u8>,
-    pub(super) config: Vec<u8>,
 }
 
 /// The worker's ends.
@@ -129,23 +118,14 @@ impl Theirs {
             say(tell, &found)?;
             return Ok(Vec::new());
         }
-        let served = client.resolve(reference, asked.platform)?;
-        let mut config = Vec::new();
-        client.blob(reference, &served.parsed.config, &mut config, &mut |_| {})?;
-        let index = served.index.map(|(bytes, _)| bytes);
-        let manifest = &served.parsed.digest;
-        let attached = asked
-            .signed
-            .then(|| client.signatures(reference, manifest, index.clone()));
+        let (documents, manifest) = Documents::fetch(&mut client, reference, asked.platform)?;
+        let attached = asked.signed.then(|| {
+            let index = documents.index.as_ref().map(|index| index.0.clone());
+            client.signatures(reference, &manifest.digest, index)
+        });
         let found = Found {
             attached: attached.transpose()?,
-            documents: Some(Documents {
-                served: served.top.to_string(),
-                index,
-                media_type: served.media_type,
-                manifest: served.manifest,
-                config,
-            }),
+            documents: Some(documents),
         };
         say(tell, &found)?;
         drop(found);
@@ -158,14 +138,7 @@ impl Theirs {
             false => serde_json::from_slice(&wanted)
                 .map_err(|_| Error::new(Kind::Worker, "what is wanted is not said"))?,
         };
-        fetch(
-            options,
-            reference,
-            &served.parsed,
-            &wanted,
-            client,
-            self.lanes,
-        )?;
+        fetch(options, reference, &manifest, &wanted, client, self.lanes)?;
         Ok(Vec::new())
     }
 }

@@ -1,19 +1,18 @@
 //! What the store keeps of an image's signatures, sent behind the image that was pushed.
 
-use crate::engine::{PushRequest, evidence, online, place};
+use crate::engine::{PushRequest, evidence, online};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::quote::quoted;
 use crate::image::{Digest, Reference};
 use crate::registry::{Attached, Client, Options};
 use crate::report;
 use crate::store::{KeptSignatures, Store};
-use crate::trust::{Carried, Over};
-use crate::worker;
+use crate::trust::{Carried, Over, carried_from};
 use rustix::fs::MemfdFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 
 /// What goes along.
 pub(super) struct Signatures<'a> {
@@ -38,40 +37,36 @@ impl<'a> Signatures<'a> {
         let own = evidence::place_of(reference);
         let mut places: Vec<&KeptSignatures> = kept.iter().collect();
         places.sort_by_key(|place| place.from != own);
-        let mut signatures = Self {
-            all: Vec::new(),
-            from: BTreeMap::new(),
-            subject: *subject,
-            over_index: None,
-        };
-        for place in places {
-            let (whole, lacking) = place.attached.carried(Over::Manifest, subject);
-            if let Some((which, fault)) = lacking.first() {
+        let attached = places.iter().map(|place| &place.attached);
+        let carried =
+            carried_from(attached, Over::Manifest, subject).map_err(|(which, fault)| {
                 let cause = format!("the signature {which} cannot be sent as it came: {fault}");
-                return Err(Error::new(Kind::Store, cause).hint(
+                Error::new(Kind::Store, cause).hint(
                     "nothing was sent; `lazaret pull IMAGE` fetches all of it again, and \
-                     --remove-signatures leaves signatures out",
-                ));
-            }
-            let there = place.from.strip_prefix(&format!("{}/", reference.domain));
-            for one in whole {
-                if signatures.all.iter().any(|had| had.digest == one.digest) {
-                    continue;
-                }
-                if let Some(path) = there.filter(|path| *path != reference.path) {
-                    let blobs = one.blobs.iter();
-                    let named = blobs.map(|(blob, _)| (blob.digest, path.to_owned()));
-                    signatures.from.extend(named);
-                }
-                signatures.all.push(one);
-            }
-            let over_index = |one: &crate::trust::Attachment| one.over == Over::Index;
-            if place.attached.found.iter().any(over_index) {
-                let index = place.attached.index.as_ref();
-                signatures.over_index = index.map(|index| Digest::of(&index.0));
+                 --remove-signatures leaves signatures out",
+                )
+            })?;
+        let mut from = BTreeMap::new();
+        let own_registry = format!("{}/", reference.domain);
+        for (place, one) in &carried {
+            let there = places.get(*place).map(|place| place.from.as_str());
+            let path = there.and_then(|there| there.strip_prefix(&own_registry));
+            if let Some(path) = path.filter(|path| *path != reference.path) {
+                let blobs = one.blobs.iter();
+                from.extend(blobs.map(|(blob, _)| (blob.digest, path.to_owned())));
             }
         }
-        Ok(signatures)
+        let indexed = places.iter().rev().find(|place| {
+            let mut found = place.attached.found.iter();
+            found.any(|one| one.over == Over::Index)
+        });
+        let index = indexed.and_then(|place| place.attached.index.as_ref());
+        Ok(Self {
+            all: carried.into_iter().map(|(_, one)| one).collect(),
+            from,
+            subject: *subject,
+            over_index: index.map(|index| Digest::of(&index.0)),
+        })
     }
 
     /// Sends them, and says what was sent, and what of it proves less than it did.
@@ -116,22 +111,15 @@ impl<'a> Signatures<'a> {
         for (blob, bytes) in self.all.iter().flat_map(|one| &one.blobs) {
             files.insert(blob.digest, in_memory(bytes)?);
         }
-        let map = place::own_map(Some(store))?;
-        let fetching = online::fetching(store)?;
-        let keep: Vec<i32> = files.values().map(File::as_raw_fd).collect();
+        let keep: Vec<RawFd> = files.values().map(File::as_raw_fd).collect();
         let file = |digest: &Digest| {
             let from = self.from.get(digest).map(String::as_str);
             files.get(digest).map(|file| (file, from))
         };
-        let job = |_: std::os::fd::BorrowedFd<'_>| {
+        online::ask_with(store, &keep, || {
             let mut client = Client::new(options)?;
-            let done = client.send_attached(reference, &self.subject, &self.all, &file)?;
-            serde_json::to_vec(&done)
-                .map_err(|e| Error::new(Kind::Worker, format!("write an answer: {e}")))
-        };
-        let answer = worker::fetch(&map, fetching.root(), &keep, job, || {})?;
-        serde_json::from_slice(&answer)
-            .map_err(|_| Error::new(Kind::Worker, "the fetch worker answered nonsense"))
+            client.send_attached(reference, &self.subject, &self.all, &file)
+        })
     }
 }
 

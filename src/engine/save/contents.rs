@@ -7,7 +7,8 @@ use crate::image::{Digest, ImageName, MAX_LAYOUT_ENTRIES, Platform, Reference};
 use crate::report;
 use crate::store::source::{SourceImage, blob_name, index_tag};
 use crate::store::{Ref, Store};
-use crate::trust::{Attachments, Carried, Keeping, Over, REFERRERS_LIST, list_with};
+use crate::trust::{Attachments, Carried, Keeping, Over, REFERRERS_LIST};
+use crate::trust::{carried_from, list_with, referrers_tag, signature_tag};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -159,26 +160,17 @@ impl Contents {
         subject: &Digest,
         places: impl Iterator<Item = &'a Attachments>,
     ) -> Result<()> {
-        let mut all: Vec<Carried<'_>> = Vec::new();
-        for attached in places {
-            let (whole, lacking) = attached.carried(over, subject);
-            if let Some((which, fault)) = lacking.first() {
-                let cause = format!("the signature {which} cannot be saved as it came: {fault}");
-                return Err(Error::new(Kind::Store, cause).hint(
-                    "`lazaret pull IMAGE` fetches all of it again, and --remove-signatures leaves \
-                     signatures out",
-                ));
-            }
-            for one in whole {
-                if !all.iter().any(|had| had.digest == one.digest) {
-                    all.push(one);
-                }
-            }
-        }
-        let dashed = format!("sha256-{}", subject.hex());
+        let all = carried_from(places, over, subject).map_err(|(which, fault)| {
+            let cause = format!("the signature {which} cannot be saved as it came: {fault}");
+            Error::new(Kind::Store, cause).hint(
+                "`lazaret pull IMAGE` fetches all of it again, and --remove-signatures leaves \
+                 signatures out",
+            )
+        })?;
+        let all: Vec<Carried<'_>> = all.into_iter().map(|(_, one)| one).collect();
         for one in all.iter().filter(|one| one.keeping == Keeping::Tag) {
             let entry = entry(&one.parts.media_type, &one.digest, one.manifest.len());
-            self.beside.push(tagged(entry, &format!("{dashed}.sig")));
+            self.beside.push(tagged(entry, &signature_tag(subject)));
         }
         let referrers = all.iter().filter(|one| one.keeping == Keeping::Referrers);
         let referrers: Vec<&Carried<'_>> = referrers.collect();
@@ -188,7 +180,7 @@ impl Contents {
         if let Some(list) = list {
             let digest = Digest::of(&list);
             let entry = entry(REFERRERS_LIST, &digest, list.len());
-            self.beside.push(tagged(entry, &dashed));
+            self.beside.push(tagged(entry, &referrers_tag(subject)));
             self.bytes(digest, list);
         }
         for one in all {

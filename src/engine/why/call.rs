@@ -36,10 +36,9 @@ pub(super) fn call(cell: &Cell, call: &Call, answer: &mut Answer) -> Result<()> 
     let group = call.name.and_then(|name| rules.rules.get(name));
     answer.rule = format!("give syscalls = {:?}", cell.grants.syscalls.value);
     answer.origin = origin.clone();
-    answer.why = match group.and_then(|rule| rules.reasons.get(rule.reason)) {
-        Some(reason) => reason.clone(),
-        None => "what no group of the set names is refused".to_owned(),
-    };
+    // What passes stands in a group; why something is refused is said below.
+    let reason = group.and_then(|rule| rules.reasons.get(rule.reason));
+    answer.why = reason.cloned().unwrap_or_default();
     if !answer.allowed {
         let refused = Refused {
             number: Some(number),

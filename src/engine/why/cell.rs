@@ -2,9 +2,9 @@
 
 use crate::engine::journal::Journal;
 use crate::engine::run::{self, Decision, Looks};
-use crate::engine::{RunRequest, WhyRequest, limits, place, source};
+use crate::engine::{RunRequest, WhyRequest, limits, place, tool};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, ImageConfig, ImageName, Platform};
+use crate::image::ImageName;
 use crate::plan::{Plan, Step};
 use crate::policy::{
     BindAsk, DeviceAsk, DeviceFacts, FileKind, Grants, HostFacts, ImageFacts, Outside, Policy,
@@ -72,8 +72,9 @@ impl Cell {
             ear: None,
         };
         let Decision {
+            name,
+            facts,
             grants,
-            image,
             policy,
             store,
             host,
@@ -81,17 +82,16 @@ impl Cell {
             rootfs,
             ..
         } = run::decision(request, &mut journal, Some(looks))?;
-        let mut request = request.request.clone();
-        if let Some(meant) = source::meant(&request.image, &image)? {
-            request.image = meant;
-        }
         Ok(Self {
             plan: run::plan_of(&grants, &rootfs.lowers, map, &host, None)?,
-            facts: run::facts_of(&policy, &request, &image, &rootfs)?,
             store: store.path().to_owned(),
             rootfs: Some(rootfs),
+            request: Request {
+                image: name,
+                ..request.request.clone()
+            },
             policy,
-            request,
+            facts,
             grants,
             host,
         })
@@ -104,11 +104,6 @@ impl Cell {
         for note in &force.notes {
             report::note(note);
         }
-        let platform = Platform::native();
-        let config = serde_json::json!({
-            "architecture": platform.architecture, "os": platform.os,
-            "rootfs": { "type": "layers", "diff_ids": [] },
-        });
         let mut cell = Request {
             image: ImageName::parse(NAMELESS)?,
             ..request.request.clone()
@@ -118,19 +113,7 @@ impl Cell {
         let devices = wanted_devices(&force.policy, &cell.image, &cell.devices);
         let (outside, _open) = crate::host::outside(&cell.binds, &devices, &store)?;
         let host = limits::with_cgroup(HostFacts { outside, ..host }, &force.policy, &cell);
-        let mut facts = ImageFacts {
-            manifest: Digest::of(b""),
-            config: ImageConfig::parse(config.to_string().as_bytes())?,
-            layers: 0,
-            size: 0,
-            files: 0,
-            setuid: Vec::new(),
-            file_caps: Vec::new(),
-            special: Vec::new(),
-            tree: None,
-        };
-        let wanted = force.policy.facts_wanted(&cell.image, &facts);
-        facts.tree = (!wanted.is_empty()).then(|| wanted.nothing_found());
+        let facts = tool::no_image(&force.policy, &cell.image);
         let grants = match decide(&force.policy, &cell, &facts, &host)? {
             Verdict::Allow(grants) => *grants,
             Verdict::Deny(reasons) => return Err(run::refused(reasons)),

@@ -26,7 +26,7 @@ pub(super) struct Beside {
 /// Under which tag a layout keeps the index that an image was taken out of, where it has the image
 /// without the others of its index: what was signed may be the index.
 pub fn index_tag(manifest: &Digest) -> String {
-    format!("sha256-{}.index", manifest.hex())
+    format!("{}.index", trust::referrers_tag(manifest))
 }
 
 impl SourceImage {
@@ -80,8 +80,7 @@ impl Beside {
         collected: &mut Collector,
         left: &mut u64,
     ) -> Result<()> {
-        let list = digest.to_string().replace(':', "-");
-        let tag = format!("{list}.sig");
+        let (list, tag) = (trust::referrers_tag(digest), trust::signature_tag(digest));
         for entry in self.entries.iter() {
             let name = entry.ref_name();
             match entry.kind() {
