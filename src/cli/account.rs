@@ -1,7 +1,7 @@
 //! `login`, `logout`, `push`, `tag`, `search`, `image inspect --remote`: argv -> requests.
 
 use super::args::{ImageInspectArgs, LoginArgs, LogoutArgs, PushArgs, SearchArgs, TagArgs};
-use super::objects::{name_to_give, template};
+use super::objects::{name_to_give, no_registrys, template};
 use crate::engine::{
     LoginRequest, LogoutRequest, PushRequest, RemoteRequest, SearchRequest, TagRequest,
 };
@@ -85,17 +85,14 @@ pub(super) fn tag(args: TagArgs) -> Result<TagRequest> {
     })
 }
 
+const SPELLING: &str = "write [HOST[:PORT]/]NAME[:TAG]";
+
 /// A name that an image of a registry can be given.
 fn registrys(text: &str) -> Result<Reference> {
     match ImageName::parse(text)? {
         ImageName::Registry(_) => name_to_give(text),
-        other => Err(no_registrys(&other)),
+        other => Err(no_registrys(&other, SPELLING)),
     }
-}
-
-fn no_registrys(name: &ImageName) -> Error {
-    let cause = format!("{name} is no name of a registry's image");
-    Error::new(Kind::Usage, cause).hint("write [HOST[:PORT]/]NAME[:TAG]")
 }
 
 /// `search`.
@@ -132,7 +129,7 @@ pub(super) fn search(args: SearchArgs) -> Result<SearchRequest> {
 pub(super) fn remote(args: ImageInspectArgs) -> Result<RemoteRequest> {
     let name = |text: &String| match ImageName::parse(text)? {
         ImageName::Registry(reference) => Ok(reference),
-        other => Err(no_registrys(&other)),
+        other => Err(no_registrys(&other, SPELLING)),
     };
     Ok(RemoteRequest {
         names: args.names.iter().map(name).collect::<Result<_>>()?,

@@ -68,6 +68,12 @@ pub(super) fn save(args: super::args::SaveArgs) -> SaveRequest {
     }
 }
 
+/// What is refused where only a registry's image will do.
+pub(super) fn no_registrys(name: &ImageName, hint: &str) -> Error {
+    let cause = format!("{name} is no name of a registry's image");
+    Error::new(Kind::Usage, cause).hint(hint)
+}
+
 /// A name that an image can be given: one with a digest already says what it must mean.
 pub(super) fn name_to_give(text: &str) -> Result<Reference> {
     let name = Reference::parse(text)?;
@@ -193,11 +199,10 @@ pub(super) fn pull(args: super::args::PullArgs) -> Result<crate::engine::PullReq
             quiet: args.quiet,
             insecure: args.insecure_registry,
         }),
-        other => Err(Error::new(
-            Kind::Usage,
-            format!("{other} is no name of a registry's image"),
-        )
-        .hint("what lies on disk is run, or loaded, as it is")),
+        other => Err(no_registrys(
+            &other,
+            "what lies on disk is run, or loaded, as it is",
+        )),
     }
 }
 
@@ -206,15 +211,11 @@ pub(super) fn pull(args: super::args::PullArgs) -> Result<crate::engine::PullReq
 /// # Errors
 /// `Usage`: a place on disk, or no name.
 pub(super) fn lock(args: super::args::LockArgs) -> Result<LockRequest> {
-    let name = |text: &String| {
-        match ImageName::parse(text)? {
+    const ON_DISK: &str =
+        "what lies on disk has no name that could mean something else: there is nothing to lock";
+    let name = |text: &String| match ImageName::parse(text)? {
         ImageName::Registry(reference) => Ok(reference),
-        other => Err(Error::new(
-            Kind::Usage,
-            format!("{other} is no name of a registry's image"),
-        )
-        .hint("what lies on disk has no name that could mean something else: there is nothing to lock")),
-    }
+        other => Err(no_registrys(&other, ON_DISK)),
     };
     let images = args.images.iter().map(name).collect::<Result<Vec<_>>>()?;
     let unasked = match args.update {

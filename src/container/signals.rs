@@ -1,7 +1,8 @@
 //! The signals that the supervisor takes for the command.
 
 use crate::error::{Context, Result};
-use nix::sys::signal::{SigSet, Signal};
+use crate::host::unless_ignored;
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// Signals that are taken by descriptor and passed on. Blocked before the clone, so that none is
@@ -13,15 +14,11 @@ pub struct Signals {
 
 impl Signals {
     /// Blocks them and opens the descriptor. What asks for the end and was ignored when we were
-    /// started stays so: nohup(1) means it, and so does a shell that puts us in the background.
-    /// Blocked, such a signal would arrive (signal(7)).
+    /// started stays so.
     pub fn take() -> Result<Self> {
-        let mut set = SigSet::empty();
+        let mut set = unless_ignored(&[Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT])?;
         for signal in [
-            Signal::SIGINT,
             Signal::SIGTERM,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
             Signal::SIGUSR1,
             Signal::SIGUSR2,
             Signal::SIGWINCH,
@@ -29,13 +26,7 @@ impl Signals {
             Signal::SIGCONT,
             Signal::SIGALRM,
         ] {
-            let may_stay_ignored =
-                matches!(signal, Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT);
-            let ignored = may_stay_ignored
-                && crate::sys::is_ignored(signal as i32).or_call(|| "sigaction")?;
-            if !ignored {
-                set.add(signal);
-            }
+            set.add(signal);
         }
         set.thread_block().or_call(|| "sigprocmask")?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)

@@ -20,17 +20,12 @@ impl Interrupts {
     /// # Errors
     /// `Io`.
     pub fn take() -> Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [
+        let set = unless_ignored(&[
             Signal::SIGINT,
             Signal::SIGTERM,
             Signal::SIGHUP,
             Signal::SIGQUIT,
-        ] {
-            if !crate::sys::is_ignored(signal as i32).or_call(|| "sigaction")? {
-                set.add(signal);
-            }
-        }
+        ])?;
         let before = set
             .thread_swap_mask(SigmaskHow::SIG_BLOCK)
             .or_call(|| "sigprocmask")?;
@@ -78,4 +73,19 @@ impl Drop for Interrupts {
         // It was in force before, and this thread's mask can always be set.
         let _cannot_fail = self.before.thread_set_mask().is_ok();
     }
+}
+
+/// Those of `signals` that were not ignored when this process was started: nohup(1) means it, and so
+/// does a shell that puts us in the background. Blocked, such a signal would arrive (signal(7)).
+///
+/// # Errors
+/// `Io`.
+pub fn unless_ignored(signals: &[Signal]) -> Result<SigSet> {
+    let mut set = SigSet::empty();
+    for signal in signals {
+        if !crate::sys::is_ignored(*signal as i32).or_call(|| "sigaction")? {
+            set.add(*signal);
+        }
+    }
+    Ok(set)
 }

@@ -30,7 +30,7 @@ pub use doctor::{
     Check, Checkup, Level, Line, Problem, Snapshot, Status, around, doctor, why_no_cell,
 };
 pub use ids::pick_range;
-pub use interrupts::Interrupts;
+pub use interrupts::{Interrupts, unless_ignored};
 pub use lock_file::LockFile;
 pub use outside::outside;
 pub use policy_files::{InForce, Places, Text, key_file, policy, policy_from, policy_with, today};
