@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use support::{Entry, Home, Image, Pty, Ran, need, program};
+use support::{Entry, Home, Image, Pty, Ran, Running, need, program};
 
 /// The toolbox and `tests/programs/denied.c`, the latter also under a name that means harm.
 fn image(home: &Home) -> String {
@@ -23,15 +23,6 @@ fn image(home: &Home) -> String {
     Image::toolbox()
         .with(&[file("bin/denied"), file("bin/evil\u{1b}[2J\n name")])
         .layout(home, "img")
-}
-
-fn policy(home: &Home, rules: &str) {
-    let folder = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
-    let file = folder.join("policy.toml");
-    std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 fn run(home: &Home, flags: &[&str], image: &str, command: &[&str]) -> Ran {
@@ -112,7 +103,7 @@ fn each_denial_is_told_with_its_rule_and_its_cure() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = image(&home);
-    policy(&home, CHROOT);
+    home.policy(CHROOT);
     let rows = table();
     assert!(rows.len() >= 40);
     let mut words = vec!["denied".to_owned(), "sys".to_owned()];
@@ -165,7 +156,7 @@ fn the_cure_cures() {
         let words = row.words().unwrap();
         let mut line = vec!["denied", "sys"];
         line.extend(words.iter().map(String::as_str));
-        policy(&home, "");
+        home.policy("");
         let (_, denied) = denials(&home, &[], &image, &line);
         // Without a rule, the cure is the rule and the flag.
         let cure: Vec<&str> = denied[0]["cure"]
@@ -176,7 +167,7 @@ fn the_cure_cures() {
             .collect();
         assert!(cure[0].starts_with("to allow it, add to "), "{cure:?}");
         let last = cure.last().unwrap().strip_prefix("and run with ").unwrap();
-        policy(&home, &(cure[1..cure.len() - 1].join("\n") + "\n"));
+        home.policy(&(cure[1..cure.len() - 1].join("\n") + "\n"));
         let flags: Vec<&str> = last.split(' ').collect();
         let (cured, denied) = denials(&home, &flags, &image, &line);
         assert!(denied.is_empty(), "{denied:#?}");
@@ -270,10 +261,7 @@ fn threads_children_orphans_and_others_are_told_and_answered() {
         assert_eq!(denied[0]["program"], "/bin/denied", "{from}");
     }
     if support::have("explain", "subuids") {
-        policy(
-            &home,
-            "[[allow]]\ncaps = [\"SETUID\"]\nreason = \"a test\"\n",
-        );
+        home.policy("[[allow]]\ncaps = [\"SETUID\"]\nreason = \"a test\"\n");
         let user = ["denied", "user", "7", &unshare];
         let (ran, denied) = denials(&home, &["--cap-add", "SETUID"], &image, &user);
         assert_eq!(ran.ok().out(), format!("{unshare} 1\n"));
@@ -322,23 +310,21 @@ fn a_flood_slows_no_timer_and_hides_nothing() {
     assert_eq!(times, 16_001);
 }
 
+/// A command that has begun to make a refused call again and again.
+fn refused_in_a_loop(home: &Home, image: &str) -> Running {
+    let (unshare, told) = (number("unshare"), ["run", "--rm", "--explain", image]);
+    let line = [&told[..], &["denied", "loop", "1", &unshare]].concat();
+    let running = home.lazaret(line).spawn();
+    running.until_out("ready");
+    running
+}
+
 #[test]
 fn a_killed_supervisor_takes_the_payload_along() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = image(&home);
-    let line = [
-        "run",
-        "--rm",
-        "--explain",
-        &image,
-        "denied",
-        "loop",
-        "1",
-        &number("unshare"),
-    ];
-    let running = home.lazaret(line).spawn();
-    running.until_out("ready");
+    let running = refused_in_a_loop(&home, &image);
     running.signal(rustix::process::Signal::KILL);
     // `wait` fails when a process outlives the command.
     running.wait();
@@ -352,18 +338,7 @@ fn the_listener_has_one_holder() {
     let image = image(&home);
     let (ran, _) = denials(&home, &[], &image, &["denied", "fds"]);
     assert_eq!(ran.ok().out(), "done\n");
-    let line = [
-        "run",
-        "--rm",
-        "--explain",
-        &image,
-        "denied",
-        "loop",
-        "1",
-        &number("unshare"),
-    ];
-    let running = home.lazaret(line).spawn();
-    running.until_out("ready");
+    let running = refused_in_a_loop(&home, &image);
     let holders = listeners(running.pid.as_raw_nonzero().get().cast_unsigned());
     running.signal(rustix::process::Signal::TERM);
     running.wait();
@@ -454,17 +429,14 @@ fn a_terminal_is_told_unasked() {
     assert!(!plain.err().contains("denied:"), "{plain}");
     let off = [&["run", "--explain=off"], &command[1..]].concat();
     assert!(!shown(&home, &off).contains("denied:"));
-    policy(&home, "[[give]]\nexplain = \"off\"\nreason = \"a test\"\n");
+    home.policy("[[give]]\nexplain = \"off\"\nreason = \"a test\"\n");
     assert!(!shown(&home, &command).contains("denied:"));
     let on = [&["run", "--explain"], &command[1..]].concat();
     home.lazaret(on)
         .run()
         .ok()
         .complains("denied: unshare(CLONE_NEWUSER)");
-    policy(
-        &home,
-        "[[give]]\nexplain = \"calls\"\nreason = \"a test\"\n",
-    );
+    home.policy("[[give]]\nexplain = \"calls\"\nreason = \"a test\"\n");
     home.lazaret(command)
         .run()
         .ok()

@@ -133,13 +133,6 @@ fn refused(ran: Ran, all: &[&str]) {
     }
 }
 
-fn policy(home: &Home, rules: &str) {
-    let folder = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&folder).unwrap();
-    let text = format!("version = 1\nextends = \"strict\"\n{rules}");
-    std::fs::write(folder.join("policy.toml"), text).unwrap();
-}
-
 #[test]
 fn what_is_locked_runs_though_its_tag_moved() {
     need!("userns", "overlay", "landlock");
@@ -420,13 +413,12 @@ fn other_rules_than_those_that_let_it_in_are_a_refusal() {
     let scene = Scene::locked();
     let run = || scene.run(&["--locked"]);
     // What a cell may have is no question of what comes in.
-    policy(
-        &scene.home,
-        "[[allow]]\nmounts = [\"/srv:ro\"]\nreason = \"r\"\n",
-    );
+    scene
+        .home
+        .policy("[[allow]]\nmounts = [\"/srv:ro\"]\nreason = \"r\"\n");
     run().ok();
     let rule = "[[require]]\nfacts = { max_layers = 40 }\nreason = \"small ones\"\n";
-    policy(&scene.home, rule);
+    scene.home.policy(rule);
     refused(
         run(),
         &[
@@ -447,7 +439,7 @@ fn other_rules_than_those_that_let_it_in_are_a_refusal() {
     run().ok();
     // The lock of a machine where it comes in lets it in nowhere else.
     let rule = "[[require]]\nfacts = { max_layers = 0 }\nreason = \"none at all\"\n";
-    policy(&scene.home, rule);
+    scene.home.policy(rule);
     let ran = scene.lock(&[]).exits(1);
     ran.says("refused").says("none at all");
     refused(
@@ -469,7 +461,7 @@ fn an_edited_lock_has_nothing_of_what_a_tag_is_allowed() {
         "[[allow]]\nimage = \"{name}\"\nmounts = [\"{}:rw\"]\nreason = \"r\"\n",
         data.display()
     );
-    policy(&scene.home, &allow);
+    scene.home.policy(&allow);
     let run = |scene: &Scene| scene.run(&["--locked", "-v", &format!("{}:/data", data.display())]);
     scene.lock(&[&name]).ok();
     let chmod = |path: &std::path::Path| {
@@ -619,10 +611,9 @@ fn it_lies_beside_the_project_and_is_a_file_of_ones_own() {
     std::fs::set_permissions(scene.file(), PermissionsExt::from_mode(0o666)).unwrap();
     refused(run(), &["may be written by everybody", "chmod o-w"]);
     std::fs::set_permissions(scene.file(), PermissionsExt::from_mode(0o640)).unwrap();
-    policy(
-        &scene.home,
-        "[[require]]\nfacts = { max_layers = 40 }\nreason = \"r\"\n",
-    );
+    scene
+        .home
+        .policy("[[require]]\nfacts = { max_layers = 40 }\nreason = \"r\"\n");
     scene
         .lock(&["--update", "--pull", "never", &scene.name])
         .ok();
@@ -638,10 +629,9 @@ fn it_lies_beside_the_project_and_is_a_file_of_ones_own() {
 fn a_full_disk_leaves_the_lock_as_it_was() {
     need!("userns", "overlay", "landlock", "root", "unshare");
     let scene = Scene::locked();
-    policy(
-        &scene.home,
-        "[[require]]\nfacts = { max_layers = 40 }\nreason = \"r\"\n",
-    );
+    scene
+        .home
+        .policy("[[require]]\nfacts = { max_layers = 40 }\nreason = \"r\"\n");
     let small = scene.home.root().join("small");
     std::fs::create_dir(&small).unwrap();
     let script = format!(

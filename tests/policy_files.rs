@@ -5,21 +5,7 @@
 mod support;
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
 use support::{Home, Image, Ran, need};
-
-/// The user's policy file of this home, with `rules` under `strict`.
-fn policy(home: &Home, rules: &str) -> PathBuf {
-    let folder = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&folder).unwrap();
-    for folder in [&folder, &home.root().join("config")] {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).unwrap();
-    }
-    let file = folder.join("policy.toml");
-    std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    file
-}
 
 /// The lines that a refusal wants to have pasted.
 fn cure(ran: &Ran) -> String {
@@ -35,10 +21,7 @@ fn a_refusal_says_where_and_its_cure_cures() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = Image::toolbox().layout(&home, "img");
-    let file = policy(
-        &home,
-        "[[allow]]\nlimits = { tmp = \"1MiB\" }\nreason = \"small\"\n",
-    );
+    let file = home.policy("[[allow]]\nlimits = { tmp = \"1MiB\" }\nreason = \"small\"\n");
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
     let total = meminfo.lines().next().unwrap();
     let total: u64 = total.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -55,7 +38,7 @@ fn a_refusal_says_where_and_its_cure_cures() {
         .complains("rule    allow limits = { tmp = \"25%\" }")
         .complains("strict.toml:44 (built in)")
         .complains(&file.to_string_lossy());
-    policy(&home, &cure(&refused));
+    home.policy(&cure(&refused));
     run(3).ok();
     run(6).exits(125).complains("never.toml");
     home.clean();
@@ -66,10 +49,7 @@ fn deny_beats_the_shipped_allow() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = Image::toolbox().layout(&home, "img");
-    let file = policy(
-        &home,
-        "[[deny]]\nenv = [\"LD_*\"]\nreason = \"nothing is preloaded\"\n",
-    );
+    let file = home.policy("[[deny]]\nenv = [\"LD_*\"]\nreason = \"nothing is preloaded\"\n");
     home.lazaret(["run", "--rm", "-e", "LD_PRELOAD=x", &image, "true"])
         .run()
         .exits(125)
@@ -88,10 +68,7 @@ fn an_image_that_is_not_trusted_is_not_unpacked() {
     let home = Home::new();
     // A folder's name is its author's choice.
     let image = Image::toolbox().layout(&home, "a\u{1b}[31m\"\u{202e}b");
-    policy(
-        &home,
-        "[[trust]]\nimage = \"oci:**\"\naccept = \"reject\"\nreason = \"from nowhere\"\n",
-    );
+    home.policy("[[trust]]\nimage = \"oci:**\"\naccept = \"reject\"\nreason = \"from nowhere\"\n");
     let refused = home
         .lazaret(["run", "--rm", &image, "true"])
         .run()
@@ -106,7 +83,7 @@ fn an_image_that_is_not_trusted_is_not_unpacked() {
     let layers = support::walk(&home.store().join("layers"));
     assert!(layers.is_empty(), "{layers:?}");
     need!("userns", "overlay");
-    policy(&home, &cure(&refused));
+    home.policy(&cure(&refused));
     home.lazaret(["run", "--rm", &image, "true"]).run().ok();
 }
 
@@ -115,8 +92,7 @@ fn what_is_given_stands_in_the_plan_with_its_line() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = Image::toolbox().layout(&home, "img");
-    let file = policy(
-        &home,
+    let file = home.policy(
         "[[give]]\ncaps = [\"FOWNER\"]\nlimits = { pids = 40 }\nreason = \"it drops itself\"\n",
     );
     home.lazaret(["run", "--rm", "--dry-run", &image, "true"])
@@ -125,7 +101,7 @@ fn what_is_given_stands_in_the_plan_with_its_line() {
         .says("processes: 40")
         .says("FOWNER")
         .says(&format!("{}:5", file.display()));
-    policy(&home, "[[give]]\ncaps = [\"SYS_ADMIN\"]\nreason = \"r\"\n");
+    home.policy("[[give]]\ncaps = [\"SYS_ADMIN\"]\nreason = \"r\"\n");
     home.lazaret(["run", "--rm", &image, "true"])
         .run()
         .exits(125)
@@ -139,10 +115,7 @@ fn a_requirement_that_nothing_meets_is_a_refusal() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = Image::toolbox().layout(&home, "img");
-    policy(
-        &home,
-        "[[require]]\nlimits = [\"output\"]\nreason = \"hostile submissions\"\n",
-    );
+    home.policy("[[require]]\nlimits = [\"output\"]\nreason = \"hostile submissions\"\n");
     home.lazaret(["run", "--rm", &image, "true"])
         .run()
         .exits(125)
@@ -150,10 +123,7 @@ fn a_requirement_that_nothing_meets_is_a_refusal() {
     home.lazaret(["run", "--rm", "--output-limit", "1m", &image, "true"])
         .run()
         .ok();
-    policy(
-        &home,
-        "[[require]]\nverify = \"full\"\nreason = \"shared machine\"\n",
-    );
+    home.policy("[[require]]\nverify = \"full\"\nreason = \"shared machine\"\n");
     home.lazaret(["run", "--rm", &image, "true"]).run().ok();
     home.lazaret(["run", "--rm", "--verify", "stat", &image, "true"])
         .run()
@@ -171,7 +141,7 @@ fn a_file_that_cannot_be_trusted_stops_everything() {
             .exits(125)
             .complains(word);
     };
-    let file = policy(&home, "");
+    let file = home.policy("");
     for mode in [0o660, 0o602] {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         run("others may write");
@@ -195,7 +165,7 @@ fn a_file_that_cannot_be_trusted_stops_everything() {
         ),
         ("\u{0}", "policy.toml:3"),
     ] {
-        policy(&home, rules);
+        home.policy(rules);
         run(word);
     }
     home.clean();

@@ -7,23 +7,11 @@ mod support;
 use lazaret::image::{Digest, Reference};
 use lazaret::store::Store;
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt as _;
 use support::{Entry, Home, Image, Layer, Ran, need, sha256, walk};
-
-/// Writes the user's policy file of this home: `rules` under `strict`.
-fn policy(home: &Home, rules: &str) {
-    let private = std::fs::Permissions::from_mode(0o700);
-    let folder = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::set_permissions(&folder, private.clone()).unwrap();
-    let file = folder.join("policy.toml");
-    std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
 
 fn requiring(home: &Home, facts: &str) {
     let rule = format!("[[require]]\nreason = \"the lab says so\"\nfacts = {{ {facts} }}\n");
-    policy(home, &rule);
+    home.policy(&rule);
 }
 
 /// A refusal by that rule: what was found, and which fact.
@@ -380,9 +368,7 @@ fn a_moved_tag_is_refused_until_it_is_accepted() {
     by_digest(&pinned).ok();
     by_digest(&format!("{NAME}@{new}")).ok();
     // Who takes any takes it.
-    policy(
-        &home,
-        "[[trust]]\nimage = \"docker.io/library/img\"\naccept = \"any\"\nreason = \"a scratch registry\"\n",
+    home.policy("[[trust]]\nimage = \"docker.io/library/img\"\naccept = \"any\"\nreason = \"a scratch registry\"\n",
     );
     run().ok();
     home.clean();
@@ -394,8 +380,7 @@ fn a_pinned_image_is_named_by_its_digest() {
     let home = Home::new();
     let (archive, digest) = tagged(&home, "img.tar", "x");
     home.lazaret(["load", &archive]).run().ok();
-    policy(
-        &home,
+    home.policy(
         "[[trust]]\nimage = \"**\"\naccept = \"pinned\"\nreason = \"results can be repeated\"\n",
     );
     let cure = format!("{NAME}@{digest}");
@@ -423,22 +408,18 @@ fn an_id_gets_around_no_rule() {
     Tags::of(&home).record(&sha256(b"another"));
     run().ok();
     let trust = |image: &str, accept: &str| {
-        policy(
-            &home,
-            &format!("[[trust]]\nimage = {image:?}\naccept = {accept:?}\nreason = \"r\"\n"),
-        );
+        home.policy(&format!(
+            "[[trust]]\nimage = {image:?}\naccept = {accept:?}\nreason = \"r\"\n"
+        ));
     };
     trust("**", "pinned");
     run().ok();
     trust("docker.io/library/img", "reject");
     run().exits(125).complains("accept = \"reject\"");
     let fact = "absent = [\"/content\"]";
-    policy(
-        &home,
-        &format!(
-            "[[require]]\nimage = \"docker.io/library/img\"\nfacts = {{ {fact} }}\nreason = \"r\"\n"
-        ),
-    );
+    home.policy(&format!(
+        "[[require]]\nimage = \"docker.io/library/img\"\nfacts = {{ {fact} }}\nreason = \"r\"\n"
+    ));
     run().exits(125).complains(fact);
     home.clean();
 }
@@ -483,9 +464,7 @@ fn a_place_is_judged_by_where_it_leads() {
     let archive = Image::toolbox().docker_archive(&home, "a.tar");
     std::os::unix::fs::symlink("img", home.path("link")).unwrap();
     let root = home.root().canonicalize().unwrap();
-    policy(
-        &home,
-        &format!(
+    home.policy(&format!(
             "[[trust]]\nimage = [\"oci:{0}/work/img\", \"docker-archive:{0}/**\"]\naccept = \"reject\"\nreason = \"from nowhere\"\n",
             root.display()
         ),

@@ -93,13 +93,7 @@ fn a_moved_tag_is_refused_until_it_is_accepted() {
 fn what_is_not_let_in_has_no_layer_fetched() {
     need!("userns", "landlock");
     let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    std::fs::write(
-        config.join("policy.toml"),
-        "version = 1\nextends = \"strict\"\n[[require]]\nfacts = { max_layers = 1 }\nreason = \"small ones\"\n",
-    )
-    .unwrap();
+    home.policy("[[require]]\nfacts = { max_layers = 1 }\nreason = \"small ones\"\n");
     let registry = Registry::of(&toolbox("x"), |_, _| None);
     pull(&home, &[&registry.image()])
         .exits(125)

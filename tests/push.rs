@@ -151,13 +151,9 @@ fn names_that_cannot_be_given_or_pushed_are_refused() {
     push(&home, &[&digest]).exits(125).complains("digest");
     push(&home, &["oci:./x"]).exits(125).complains("registry");
     // A name that policy lets no image in under is not given.
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    std::fs::write(
-        config.join("policy.toml"),
-        "version = 1\nextends = \"strict\"\n[[trust]]\nimage = \"good.example/**\"\naccept = \"pinned\"\nreason = \"by digest alone\"\n",
-    )
-    .unwrap();
+    home.policy(
+        "[[trust]]\nimage = \"good.example/**\"\naccept = \"pinned\"\nreason = \"by digest alone\"\n",
+    );
     home.lazaret(["tag", name, "good.example/x"])
         .run()
         .exits(125)

@@ -7,12 +7,9 @@ use support::{Entry, Home, Image, need};
 
 fn home(devices: &str) -> Home {
     let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    let policy = format!(
-        "version = 1\nextends = \"strict\"\n[[allow]]\ndevices = [{devices}]\nreason = \"a test\"\n"
-    );
-    std::fs::write(config.join("policy.toml"), policy).unwrap();
+    home.policy(&format!(
+        "[[allow]]\ndevices = [{devices}]\nreason = \"a test\"\n"
+    ));
     home
 }
 

@@ -4,20 +4,7 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use support::{Home, Image, Ran, need};
-
-/// The user's policy file of this home: `strict` and these rules.
-fn policy(home: &Home, rules: &str) {
-    let folder = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&folder).unwrap();
-    for folder in [&folder, &home.root().join("config")] {
-        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).unwrap();
-    }
-    let file = folder.join("policy.toml");
-    std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-}
 
 fn run(home: &Home, flags: &[&str], image: &str, command: &[&str]) -> Ran {
     let line = ["run", "--rm"].iter().chain(flags).chain([&image]);
@@ -101,10 +88,7 @@ fn limits_beyond_what_is_allowed() {
     run(&home, &["--ulimit", "core=1"], &image, &["true"])
         .exits(125)
         .complains("--ulimit core is refused");
-    policy(
-        &home,
-        "[[allow]]\nlimits = { pids = 600 }\nreason = \"r\"\n",
-    );
+    home.policy("[[allow]]\nlimits = { pids = 600 }\nreason = \"r\"\n");
     let ran = run(
         &home,
         &["--pids-limit", "600"],

@@ -8,10 +8,7 @@ use support::{Entry, Home, Image, need};
 
 fn home(rules: &str) -> Home {
     let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    let policy = format!("version = 1\nextends = \"strict\"\n{rules}");
-    std::fs::write(config.join("policy.toml"), policy).unwrap();
+    home.policy(rules);
     home
 }
 

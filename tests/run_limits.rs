@@ -84,15 +84,11 @@ fn a_rule_holds_memory_as_a_flag_does() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = image(&home);
-    let policy = home.root().join("config/lazaret");
-    std::fs::create_dir(&policy).unwrap();
-    std::fs::write(
-        policy.join("policy.toml"),
-        "version = 1\nextends = \"strict\"\n[[give]]\nlimits = { memory = \"40MiB\", output = \"100KiB\" }\n\
+    home.policy(
+        "[[give]]\nlimits = { memory = \"40MiB\", output = \"100KiB\" }\n\
          reason = \"r\"\n[[require]]\nlimits = [\"memory\", \"output\"]\nreason = \"r\"\n\
          [[deny]]\nlimits = { memory = \"41MiB\" }\nreason = \"r\"\n",
-    )
-    .unwrap();
+    );
     greedy(&home, &image, &["--rm"], &["malloc"])
         .exits(137)
         .complains("the memory limit of 40 MiB was crossed");

@@ -10,13 +10,7 @@ use support::{Entry, Home, Image, need};
 /// a file `f` there that everybody may read and write.
 fn home() -> Home {
     let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    std::fs::write(
-        config.join("policy.toml"),
-        "version = 1\nextends = \"strict\"\n[[allow]]\nmounts = [\"./**:rw\"]\nreason = \"a test\"\n",
-    )
-    .unwrap();
+    home.policy("[[allow]]\nmounts = [\"./**:rw\"]\nreason = \"a test\"\n");
     let data = home.path("data");
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("f"), "from outside\n").unwrap();

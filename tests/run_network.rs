@@ -11,15 +11,8 @@ const ALLOWED: &str = "[[allow]]\nnetwork = [\"host\"]\nreason = \"a test\"\n";
 
 fn home(rules: &str) -> Home {
     let home = Home::new();
-    policy(&home, rules);
+    home.policy(rules);
     home
-}
-
-fn policy(home: &Home, rules: &str) {
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    let policy = format!("version = 1\nextends = \"strict\"\n{rules}");
-    std::fs::write(config.join("policy.toml"), policy).unwrap();
 }
 
 fn hostile(home: &Home) -> String {
@@ -49,7 +42,7 @@ fn it_must_be_allowed_for_this_image() {
         .complains("network = [\"host\"]");
     // The narrowest cure, applied, is one.
     let rule = format!("[[allow]]\nimage = \"{image}\"\nnetwork = [\"host\"]\nreason = \"r\"\n");
-    policy(&strict, &rule);
+    strict.policy(&rule);
     run(&strict, "host", &image, &["true"]).ok();
     // What is given needs no flag, and a flag takes it back.
     let given = home("[[give]]\nnetwork = \"host\"\nreason = \"r\"\n");

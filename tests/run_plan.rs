@@ -189,13 +189,7 @@ fn each_variable_says_where_it_comes_from() {
 fn what_is_handed_in_is_in_the_plan() {
     need!("userns", "overlay", "landlock-5");
     let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    std::fs::write(
-        config.join("policy.toml"),
-        "version = 1\nextends = \"strict\"\n[[allow]]\nmounts = [\"./**:rw\"]\ndevices = [\"full\"]\nreason = \"a test\"\n",
-    )
-    .unwrap();
+    home.policy("[[allow]]\nmounts = [\"./**:rw\"]\ndevices = [\"full\"]\nreason = \"a test\"\n");
     for folder in ["data", "out"] {
         std::fs::create_dir(home.path(folder)).unwrap();
     }
@@ -265,13 +259,7 @@ fn what_is_handed_in_is_in_the_plan() {
 fn the_kept_id_is_in_the_plan() {
     need!("userns", "overlay", "subuids", "not-root");
     let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    std::fs::write(
-        config.join("policy.toml"),
-        "version = 1\nextends = \"strict\"\n[[allow]]\nuserns = [\"keep-id\"]\nreason = \"a test\"\n",
-    )
-    .unwrap();
+    home.policy("[[allow]]\nuserns = [\"keep-id\"]\nreason = \"a test\"\n");
     let image = Image::toolbox().layout(&home, "img");
     let steps = plan(&home, &["--rm", "--userns", "keep-id", &image, "true"]);
     let uid = rustix::process::getuid().as_raw();

@@ -3,18 +3,7 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use support::{Entry, Home, Image, Layer, Ran, need};
-
-/// The user's policy file of this home: `strict` and these rules.
-fn policy(home: &Home, rules: &str) {
-    let folder = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
-    let file = folder.join("policy.toml");
-    std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-}
 
 const MANY: &str = "[[allow]]\ncaps = [\"*\"]\nreason = \"a test\"\n";
 
@@ -56,14 +45,14 @@ fn capabilities_are_what_was_asked_for() {
     assert_eq!(held(&home, &[], &image), (0, 0));
     assert_eq!(held(&home, &["--cap-drop", "ALL"], &image), (0, 0));
     assert_eq!(held(&home, &["--cap-drop", "sys_admin"], &image), (0, 0));
-    policy(&home, MANY);
+    home.policy(MANY);
     // CHOWN 0, KILL 5, NET_BIND_SERVICE 10.
     let two = ["--cap-add", "chown", "--cap-add=CAP_NET_BIND_SERVICE"];
     assert_eq!(held(&home, &two, &image), (0x401, 0x401));
     let less = [&two[..], &["--cap-drop", "CHOWN"]].concat();
     assert_eq!(held(&home, &less, &image), (0x400, 0x400));
     let given = format!("{MANY}[[give]]\ncaps = [\"KILL\"]\nreason = \"a test\"\n");
-    policy(&home, &given);
+    home.policy(&given);
     assert_eq!(held(&home, &[], &image), (0x20, 0x20));
     assert_eq!(held(&home, &["--cap-drop=ALL"], &image), (0, 0));
     let other = ["--cap-drop=all", "--cap-add=chown"];
@@ -75,7 +64,7 @@ fn capabilities_are_what_was_asked_for() {
 fn an_ordinary_user_holds_none_and_it_is_said() {
     need!("userns", "overlay", "subuids");
     let home = Home::new();
-    policy(&home, MANY);
+    home.policy(MANY);
     let image = Image::toolbox().layout(&home, "img");
     let flags = ["--cap-add", "CHOWN", "--cap-add", "SETUID", "-u", "1000"];
     assert_eq!(held(&home, &flags, &image).0, 0);
@@ -113,9 +102,9 @@ fn capabilities_are_refused_with_their_cure() {
         .skip_while(|line| line.trim() != "[[allow]]")
         .map(str::trim)
         .collect();
-    policy(&home, &cure.join("\n"));
+    home.policy(&cure.join("\n"));
     assert_eq!(held(&home, &["--cap-add", "chown"], &image), (1, 1));
-    policy(&home, MANY);
+    home.policy(MANY);
     for (cap, word) in [
         ("SYS_ADMIN", "deny caps"),
         ("cap_net_raw", "deny caps"),
@@ -133,7 +122,7 @@ fn capabilities_are_refused_with_their_cure() {
 fn a_capability_opens_the_call_that_it_is_for() {
     need!("userns", "overlay");
     let home = Home::new();
-    policy(&home, MANY);
+    home.policy(MANY);
     let image = Image::toolbox().layout(&home, "img");
     let chroot = ["toolbox", "chroot", "/bin"];
     run(&home, &["--cap-add", "SYS_CHROOT"], &image, &chroot)

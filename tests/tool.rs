@@ -30,13 +30,6 @@ fn folder(home: &Home, name: &str) -> std::path::PathBuf {
     path
 }
 
-fn policy(home: &Home, rules: &str) {
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    let text = format!("version = 1\nextends = \"strict\"\n{rules}");
-    std::fs::write(config.join("policy.toml"), text).unwrap();
-}
-
 fn sha256(path: &Path) -> String {
     let digest = support::sha256(&std::fs::read(path).unwrap());
     digest["sha256:".len()..].to_owned()
@@ -545,19 +538,14 @@ fn rules_speak_of_tools() {
     let home = home();
     let real = Path::new("/bin/sh").canonicalize().unwrap();
     let real = real.to_str().unwrap();
-    policy(
-        &home,
-        &format!(
-            "[[trust]]\nimage = \"tool:{real}\"\naccept = \"reject\"\nreason = \"no shells\"\n"
-        ),
-    );
+    home.policy(&format!(
+        "[[trust]]\nimage = \"tool:{real}\"\naccept = \"reject\"\nreason = \"no shells\"\n"
+    ));
     tool(&home, &["sh", "-c", "true"])
         .exits(125)
         .complains("no shells");
     tool(&home, &["true"]).ok();
-    policy(
-        &home,
-        "[[trust]]\nimage = \"tool:/usr/**\"\naccept = \"pinned\"\nreason = \"only what is known\"\n",
+    home.policy("[[trust]]\nimage = \"tool:/usr/**\"\naccept = \"pinned\"\nreason = \"only what is known\"\n",
     );
     tool(&home, &["true"]).exits(125).complains("--sha256 HEX");
     let hex = sha256(&Path::new("/usr/bin/true").canonicalize().unwrap());
@@ -567,19 +555,15 @@ fn rules_speak_of_tools() {
         if !Path::new("/etc").join(name).exists() {
             continue;
         }
-        policy(
-            &home,
-            &format!("[[give]]\nimage = \"tool:**\"\netc = [\"{name}\"]\nreason = \"r\"\n"),
-        );
+        home.policy(&format!(
+            "[[give]]\nimage = \"tool:**\"\netc = [\"{name}\"]\nreason = \"r\"\n"
+        ));
         tool(&home, &["true"])
             .exits(125)
             .complains("deny etc")
             .complains(name);
     }
-    policy(
-        &home,
-        "[[deny]]\nimage = \"tool:**\"\nuserns = [\"keep-id\"]\nreason = \"as nobody\"\n",
-    );
+    home.policy("[[deny]]\nimage = \"tool:**\"\nuserns = [\"keep-id\"]\nreason = \"as nobody\"\n");
     let ran = tool(&home, &["id", "-u"]).ok();
     assert_eq!(ran.out(), "0\n", "{ran}");
     home.clean();
@@ -598,8 +582,7 @@ fn the_network_is_asked_for() {
         .exits(125)
         .complains("asked   --network host")
         .complains("network = [\"host\"]");
-    policy(
-        &home,
+    home.policy(
         "[[allow]]\nimage = \"tool:/usr/bin/python3*\"\nnetwork = [\"host\"]\nreason = \"r\"\n",
     );
     tool(&home, &["--network", python, "-c", &script]).ok();

@@ -9,15 +9,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::str::FromStr;
 use support::{Entry, Home, Image, Layer, Ran, need, program};
 
-fn policy(home: &Home, rules: &str) {
-    let folder = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
-    let file = folder.join("policy.toml");
-    std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-}
-
 fn ask(home: &Home, words: &[&str]) -> Ran {
     home.lazaret(["why"].iter().chain(words)).run()
 }
@@ -342,7 +333,7 @@ fn the_real_cell_agrees_and_the_cure_cures() {
     ];
     let mut cured = 0;
     for (question, flags, command, done) in rows {
-        policy(&home, "");
+        home.policy("");
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let asked = |flags: &[&str]| answer(&home, &[&[*question, "--in", &image], flags].concat());
         let said = asked(flags);
@@ -362,7 +353,7 @@ fn the_real_cell_agrees_and_the_cure_cures() {
             (None, _) => continue,
         };
         if let Some(from) = lines.iter().position(|line| *line == "[[allow]]") {
-            policy(&home, &(lines[from..from + 4].join("\n") + "\n"));
+            home.policy(&(lines[from..from + 4].join("\n") + "\n"));
         }
         let ran = run(&home, &flag, &image, &command);
         assert!(done(&ran), "{question}: cured by {lines:#?}\n{ran}");
@@ -419,7 +410,7 @@ fn an_image_is_looked_into() {
         (&false.into(), &"/proc/keys".into())
     );
     // A user of the image's holds nothing, whatever is asked for.
-    policy(&home, "[[allow]]\ncaps = [\"KILL\"]\nreason = \"a test\"\n");
+    home.policy("[[allow]]\ncaps = [\"KILL\"]\nreason = \"a test\"\n");
     if support::have("why", "subuids") {
         let flags = ["KILL", "--in", &image, "--cap-add", "KILL", "-u", "7"];
         let kill = answer(&home, &flags);
@@ -436,10 +427,7 @@ fn rules_profiles_and_refusals() {
     need!("userns", "overlay");
     let home = Home::new();
     let image = Image::toolbox().layout(&home, "img");
-    policy(
-        &home,
-        "[[allow]]\nimage = \"oci:/**\"\nnetwork = [\"host\"]\nreason = \"a test\"\n",
-    );
+    home.policy("[[allow]]\nimage = \"oci:/**\"\nnetwork = [\"host\"]\nreason = \"a test\"\n");
     let question = "registry.example:443";
     assert_eq!(cure(&answer(&home, &[question])).unwrap().len(), 6);
     let named = answer(&home, &[question, "--in", &image]);

@@ -5,13 +5,9 @@ use super::scene::{BUNDLE, Scene, Way, Words as _, bundle};
 use super::signing::{How, Signer};
 use super::support::{Home, list, need, sha256};
 
-/// A scene with an image that is signed and pulled.
+/// A scene with an image that is signed and pulled, and runs.
 fn signed(way: Way, signer: &Signer) -> Scene {
-    let scene = Scene::new(way.has_api());
-    scene.key("lab.pub", signer);
-    scene.demands("[\"lab.pub\"]");
-    scene.sign(way, signer);
-    scene.pull().ok();
+    let scene = Scene::pulled(way, signer);
     scene.run().ok().prints("first");
     scene
 }

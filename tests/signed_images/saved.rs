@@ -5,15 +5,6 @@ use super::signing::{How, Signer};
 use super::support::{Ran, need};
 use serde_json::Value;
 
-fn pulled(way: Way, signer: &Signer) -> Scene {
-    let scene = Scene::new(way.has_api());
-    scene.key("lab.pub", signer);
-    scene.demands("[\"lab.pub\"]");
-    scene.sign(way, signer);
-    scene.pull().ok();
-    scene
-}
-
 fn lazaret(scene: &Scene, line: &[&str]) -> Ran {
     scene.home.lazaret(line).run()
 }
@@ -23,7 +14,7 @@ fn a_saved_image_is_loaded_under_the_rule_without_a_network() {
     need!("userns", "overlay", "landlock");
     let signer = Signer::new(How::P256);
     for way in Way::ALL {
-        let mut scene = pulled(way, &signer);
+        let mut scene = Scene::pulled(way, &signer);
         scene.hang_up();
         let (archive, dir) = (scene.home.path("saved.tar"), scene.home.path("saved"));
         let (archive, dir) = (archive.to_str().unwrap(), dir.to_str().unwrap());

@@ -294,6 +294,16 @@ impl Scene {
         self.document(INDEX, list.to_string().as_bytes(), Some(&tag));
     }
 
+    /// A scene with an image that is signed with a key that the policy wants, and pulled.
+    pub fn pulled(way: Way, signer: &Signer) -> Self {
+        let scene = Self::new(way.has_api());
+        scene.key("lab.pub", signer);
+        scene.demands("[\"lab.pub\"]");
+        scene.sign(way, signer);
+        scene.pull().ok();
+        scene
+    }
+
     fn config(&self) -> std::path::PathBuf {
         let folder = self.home.root().join("config/lazaret");
         std::fs::create_dir_all(&folder).unwrap();
@@ -328,8 +338,7 @@ impl Scene {
     }
 
     pub fn policy(&self, rules: &str) {
-        let text = format!("version = 1\nextends = \"strict\"\n{rules}");
-        self.file("policy.toml", text.as_bytes());
+        self.home.policy(rules);
     }
 
     pub fn pull(&self) -> Ran {

@@ -8,16 +8,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// An image that is signed and pulled.
-fn signed(way: Way, signer: &Signer) -> Scene {
-    let scene = Scene::new(way.has_api());
-    scene.key("lab.pub", signer);
-    scene.demands("[\"lab.pub\"]");
-    scene.sign(way, signer);
-    scene.pull().ok();
-    scene
-}
-
 /// Pushes `from`'s image to where `to` looks.
 fn push(from: &Scene, to: &Scene, flags: &[&str]) -> Ran {
     from.home.lazaret(["tag", &from.name, &to.name]).run().ok();
@@ -45,7 +35,7 @@ fn signatures_go_behind_their_image_to_any_registry() {
     let signer = Signer::new(How::P256);
     for way in [Way::Fallback, Way::Api, Way::ApiUntyped] {
         for api in [false, true] {
-            let from = signed(way, &signer);
+            let from = Scene::pulled(way, &signer);
             let to = Scene::empty_handed(api);
             to.key("lab.pub", &signer);
             to.demands("[\"lab.pub\"]");
@@ -143,7 +133,7 @@ fn what_others_have_signed_there_is_never_lost() {
     need!("userns", "overlay", "landlock");
     let (signer, other) = (Signer::new(How::P256), Signer::new(How::P256));
     // A list is extended.
-    let from = signed(Way::Fallback, &signer);
+    let from = Scene::pulled(Way::Fallback, &signer);
     let to = Scene::new(false);
     to.attach_bundle(&bundle(&to.layout.manifest, &other), Some(BUNDLE));
     let before = listed(&to);
@@ -169,7 +159,7 @@ fn what_others_have_signed_there_is_never_lost() {
     }
     // Under cosign's tag there is one manifest: it is replaced by one that has all of it, and by no
     // other.
-    let from = signed(Way::Tag, &signer);
+    let from = Scene::pulled(Way::Tag, &signer);
     let to = Scene::new(false);
     let digest = to.layout.manifest.clone();
     let ours = payload(&digest, &from.repository());
@@ -193,7 +183,7 @@ fn what_others_have_signed_there_is_never_lost() {
 fn a_registry_that_takes_no_signatures_has_the_image_nevertheless() {
     need!("userns", "overlay", "landlock");
     let signer = Signer::new(How::P256);
-    let from = signed(Way::Api, &signer);
+    let from = Scene::pulled(Way::Api, &signer);
     let to = Scene::instead(true, |asked| {
         let by_digest = asked.method == "PUT" && asked.path.contains("/manifests/sha256:");
         by_digest.then(|| Answer::new(403, &[], ""))
@@ -256,7 +246,7 @@ fn signatures_over_the_index_stay_and_are_named() {
 fn a_real_registry_gives_back_what_it_was_sent() {
     need!("userns", "overlay", "landlock", "docker-registry");
     let signer = Signer::new(How::Ed25519);
-    let from = signed(Way::Api, &signer);
+    let from = Scene::pulled(Way::Api, &signer);
     let other = Signer::new(How::P256);
     let to = Scene::empty_handed(true);
     let real = Real::start(&to.home, "", "");

@@ -51,6 +51,17 @@ impl Home {
         self.root.join("data/lazaret")
     }
 
+    /// Makes these rules under `strict` the user's policy, private as lazaret wants it; the file.
+    pub fn policy(&self, rules: &str) -> PathBuf {
+        let folder = self.root.join("config/lazaret");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
+        let file = folder.join("policy.toml");
+        std::fs::write(&file, format!("version = 1\nextends = \"strict\"\n{rules}")).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        file
+    }
+
     /// The binary under test with these arguments, in this home.
     pub fn lazaret<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
         Run::new(self, Path::new(env!("CARGO_BIN_EXE_lazaret")), args)

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 /// reach.
 pub fn home() -> Home {
     let home = Home::new();
-    let config = home.root().join("config/lazaret");
-    std::fs::create_dir_all(&config).unwrap();
-    let policy = "version = 1\nextends = \"strict\"\n[[allow]]\nmounts = [\"./**:rw\"]\nlimits = { cpu = \"1s\" }\nreason = \"a test\"\n";
-    std::fs::write(config.join("policy.toml"), policy).unwrap();
+    home.policy(
+        "[[allow]]\nmounts = [\"./**:rw\"]\nlimits = { cpu = \"1s\" }\nreason = \"a test\"\n",
+    );
     for folder in [home.root().to_owned(), home.path("")] {
         chmod(&folder, 0o755);
     }
