@@ -1,8 +1,8 @@
-//! What telling of refused system calls costs: a launch, an allowed call, a refused one. Interleaved in
-//! one run and printed as ratios.
+//! What telling of refused system calls costs: a launch, an allowed call, a refused one; and what being
+//! watched does to a build. Interleaved in one run and printed as ratios.
 //!
 //! `cargo bench --bench explain` holds a refused call against the least that a listener takes
-//! (`notifier.c`). `LAZARET_BENCH_ROUNDS` (200), `LAZARET_BIN`.
+//! (`notifier.c`). `LAZARET_BENCH_ROUNDS` (200), `LAZARET_BIN`, `LAZARET_TEST_DEBIAN` (a layout with gcc).
 
 #![allow(
     clippy::unwrap_used,
@@ -44,6 +44,42 @@ fn main() {
     launch(&line, rounds);
     allowed(&line, rounds.div_ceil(20));
     refused(&home, &line, rounds.div_ceil(20));
+    built(rounds.div_ceil(20));
+}
+
+/// Sources that each open a hundred headers, compiled one after another.
+const BUILD: &str = "cd /tmp && for n in 1 2 3 4 5 6 7 8 9 10; do \
+     for h in stdio stdlib string unistd sys/socket sys/stat netdb pthread; do echo \"#include <$h.h>\"; done > $n.c && \
+     gcc -c $n.c || exit 1; done";
+
+/// A build of many files, watched and not. In an image with gcc: `LAZARET_TEST_DEBIAN`, a layout with
+/// the tag `stable`.
+fn built(rounds: usize) {
+    let Some(layout) = std::env::var_os("LAZARET_TEST_DEBIAN") else {
+        measure::tell(
+            "a build, watched: not measured, LAZARET_TEST_DEBIAN names no layout with gcc",
+        );
+        return;
+    };
+    let image = format!("oci:{}:stable", layout.to_str().unwrap());
+    let line = |flag: &str| -> Vec<OsString> {
+        let words = ["run", "--rm", flag, &image, "/bin/sh", "-c", BUILD];
+        let words = words.map(OsString::from).into_iter();
+        [bin().into_os_string()].into_iter().chain(words).collect()
+    };
+    let (off, full) = (line("--explain=off"), line("--explain=full"));
+    printed(&off);
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        without.push(spawn_and_wait(&off).as_secs_f64() * 1e3);
+        with.push(spawn_and_wait(&full).as_secs_f64() * 1e3);
+    }
+    let base = median(&without);
+    let mut table = Table::new("a build of many files, ms");
+    table.row("--explain=off", &without, base);
+    table.row("--explain=full", &with, base);
+    table.print("off");
+    measure::goal("a build, watched", median(&with) / base, 3.0, "");
 }
 
 type Line<'a> = &'a dyn Fn(&str, &[&str]) -> Vec<OsString>;

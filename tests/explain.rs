@@ -34,14 +34,7 @@ fn run(home: &Home, flags: &[&str], image: &str, command: &[&str]) -> Ran {
 /// Runs with `--explain` and a report; the run and its denials.
 #[track_caller]
 fn denials(home: &Home, flags: &[&str], image: &str, command: &[&str]) -> (Ran, Vec<Value>) {
-    let all = [&["--explain", "--report", "r.json"], flags].concat();
-    let ran = run(home, &all, image, command);
-    let text = std::fs::read(home.path("r.json")).unwrap_or_else(|e| panic!("{e}\n{ran}"));
-    std::fs::remove_file(home.path("r.json")).unwrap();
-    let report: Value = serde_json::from_slice(&text).unwrap();
-    let denials = report["denials"].as_array();
-    let denials = denials.unwrap_or_else(|| panic!("{report:#}\n{ran}"));
-    (ran, denials.clone())
+    support::reports::denials(home, &[&["--explain"], flags].concat(), image, command)
 }
 
 fn nr(name: &str) -> Option<String> {
@@ -472,9 +465,6 @@ fn the_plan_says_so_and_is_what_it_was_without() {
     };
     assert!(plan("--explain").contains("; what is refused is told"));
     assert!(!plan("--explain=off").contains("is told"));
-    run(&home, &["--explain=full"], &image, &["true"])
-        .exits(125)
-        .complains("--explain=full is not built yet");
     run(&home, &["--explain=what"], &image, &["true"]).exits(125);
 }
 

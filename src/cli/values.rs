@@ -191,13 +191,13 @@ pub fn keep_id(text: &str) -> Result<bool> {
     }
 }
 
-/// `--explain`: `calls` or `off`.
+/// `--explain`: `calls`, `full` or `off`.
 pub fn explain(text: &str) -> Result<Explain> {
-    Explain::of(text).ok_or_else(|| match text {
-        "full" => Error::new(Kind::Unsupported, "--explain=full is not built yet")
-            .hint("--explain=calls tells of refused system calls"),
-        other => usage(format!("--explain={other} means nothing"))
-            .hint("--explain=calls tells of refused system calls, --explain=off of none"),
+    Explain::of(text).ok_or_else(|| {
+        usage(format!("--explain={text} means nothing")).hint(
+            "--explain=calls tells of refused system calls, --explain=full of refused files, \
+             sockets and devices as well, --explain=off of nothing",
+        )
     })
 }
 

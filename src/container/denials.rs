@@ -247,10 +247,7 @@ impl Denials {
     }
 
     fn program(&self, thread: u32) -> Option<String> {
-        let proc = self.proc.get_or_init(|| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open("/proc", flags, Mode::empty()).ok()
-        });
+        let proc = self.proc.get_or_init(open_proc);
         program_of(proc.as_ref()?.as_fd(), thread)
     }
 
@@ -261,8 +258,14 @@ impl Denials {
     }
 }
 
+/// /proc, where threads are looked up.
+pub(super) fn open_proc() -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc", flags, Mode::empty()).ok()
+}
+
 /// The program of a thread: its executable inside, or else the thread's own name.
-fn program_of(proc: BorrowedFd<'_>, thread: u32) -> Option<String> {
+pub(super) fn program_of(proc: BorrowedFd<'_>, thread: u32) -> Option<String> {
     if thread == 0 {
         return None;
     }

@@ -2,9 +2,11 @@
 
 pub mod cgroup;
 mod denials;
+mod exit;
 mod helper;
 pub mod meter;
 mod names;
+mod observer;
 pub mod record;
 mod refused;
 mod relay;

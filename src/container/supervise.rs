@@ -4,7 +4,11 @@
 use super::cgroup::Cgroup;
 pub use super::denials::Denied;
 use super::denials::{Denials, IN_A_TURN};
+use super::exit::ended;
+pub use super::exit::{Ended, Exit};
 use super::meter::{Holder, Meter, What};
+use super::observer::Observer;
+pub use super::observer::{Access, Object, Outcome};
 use super::refused::refused;
 use super::relay::{Own, Relay, ready};
 pub use super::signals::Signals;
@@ -12,64 +16,13 @@ use super::terminal::{RawTerminal, copy_window_size, reopen_terminal};
 use super::watch::Watcher;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{Stdio, Step, Watch};
-use crate::sandbox::{Finding, Running, Told};
+use crate::sandbox::{Running, Told};
 use crate::sys::Usage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-
-/// How a cell ended.
-#[derive(Debug)]
-pub struct Exit {
-    /// What ended it.
-    pub how: Ended,
-    /// What the verifier found and re-recorded, or would have to be.
-    pub findings: Vec<Finding>,
-    /// How long steps took, by their index, where that was asked for; in nanoseconds.
-    pub took: Vec<(usize, u64)>,
-    /// A stream that could not be written (a full disk), if any.
-    pub stream_error: Option<Error>,
-    /// What was counted.
-    pub meters: Vec<Meter>,
-    /// What pid 1 and all processes that it waited for have used together.
-    pub usage: Usage,
-    /// System calls that were refused, where that was to be told, in the order of their first.
-    pub denied: Vec<Denied>,
-    /// Why they could not be told, an errno.
-    pub untold: Option<i32>,
-}
-
-/// What ended a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The command ended with this code.
-    Code(u8),
-    /// The command was ended by this signal.
-    Signal(i32),
-    /// The wall clock ran out and everything was killed.
-    Timeout,
-    /// The cell took more memory than it may, and everything was killed.
-    Memory,
-    /// The cell took more processor time than it may, and everything was killed.
-    CpuTime,
-    /// The command said more than it may, and everything was killed.
-    Output,
-    /// The writable layer grew past its bound, and everything was killed.
-    Disk,
-}
-
-impl Ended {
-    /// docker's exit code: the command's, or 128 + signal (a limit: SIGKILL's).
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(n) => u8::try_from(128 + n).unwrap_or(255),
-            Self::Timeout | Self::Memory | Self::CpuTime | Self::Output | Self::Disk => 137,
-        }
-    }
-}
 
 /// How long a reader that does not read is waited for once somebody wanted the end.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -146,6 +99,7 @@ struct Loop<'a> {
     payload_open: bool,
     report_open: bool,
     denials: Denials,
+    observer: Option<Observer>,
 }
 
 /// Runs the loop to the end of the cell. `cgroup`: the cell's, if it has one. `beside` is called once, when the command has ended, while
@@ -210,11 +164,13 @@ pub fn supervise(
             usage: Usage::default(),
             denied: Vec::new(),
             untold: None,
+            outcomes: Vec::new(),
         },
         control_open: true,
         payload_open: true,
         report_open: true,
         denials: Denials::default(),
+        observer: None,
     };
     let result = this
         .open_pipes()
@@ -224,6 +180,10 @@ pub fn supervise(
     } else {
         Ok(())
     };
+    // Whoever is watched ends only once that is known to who watches.
+    if let Some(observer) = this.observer.take() {
+        this.exit.outcomes = observer.end();
+    }
     // pid 1 has ended or was killed: wait until the kernel has taken everything down.
     this.exit.usage = this.running.reap()?;
     // First of all, and one whatever the other says: whether the command ran.
@@ -252,14 +212,6 @@ pub fn supervise(
         }
     };
     Ok(this.exit)
-}
-
-/// wait(2)'s status: a signal in the low seven bits, else an exit code in the next eight.
-fn ended(status: i32) -> Ended {
-    match status & 0x7f {
-        0 => Ended::Code(u8::try_from((status >> 8) & 0xff).unwrap_or(u8::MAX)),
-        signal => Ended::Signal(signal),
-    }
 }
 
 /// Writes to an end of ours never wait: a command that does not read must not keep the loop from
@@ -386,7 +338,7 @@ impl Loop<'_> {
         }
         if let Some(listener) = self.denials.fd() {
             watched.push((Wake::Denied, listener, PollFlags::IN));
-        } else if running.tells() && self.payload_open && !self.denials.is_settled() {
+        } else if self.payload_open && self.speaks() {
             let records = running.payload_records.as_fd();
             watched.push((Wake::Payload, records, PollFlags::IN));
         }
@@ -435,6 +387,12 @@ impl Loop<'_> {
             .filter(|(_, ready)| *ready)
             .map(|((wake, ..), _)| *wake)
             .collect())
+    }
+
+    /// Whether the payload says something before it is the command that is waited for.
+    fn speaks(&self) -> bool {
+        let tells = self.running.tells() && !self.denials.is_settled();
+        tells || self.running.observes() && self.observer.is_none()
     }
 
     /// Moves a stream on; closes our end when it is done, so that the other side learns of it.
@@ -635,7 +593,7 @@ impl Loop<'_> {
                 self.watcher.start(self.running)?;
             }
             Told::View(view) => self.watcher.see(view)?,
-            Told::Listening(_) => {
+            Told::Listening(_) | Told::Unobserved => {
                 return Err(Error::new(Kind::Launch, "pid 1 broke the protocol"));
             }
             Told::Refused => {
@@ -668,6 +626,14 @@ impl Loop<'_> {
             }
             Told::Took { step, nanoseconds } => self.exit.took.push((step, nanoseconds)),
             Told::Listening(listening) => self.denials.settle(listening),
+            // Known since pid 1's go, which is heard first.
+            Told::Unobserved => match (&self.running.payload, &self.observer) {
+                (Some(payload), None) => {
+                    self.observer = Some(Observer::start(payload, self.running.plan())?);
+                    self.running.observed()?;
+                }
+                _ => return Err(Error::new(Kind::Launch, "the payload broke the protocol")),
+            },
             // The payload without go only says that there was none: pid 1 or the verifier says why.
             Told::Failed(error) if error.errno == Some(libc::ECANCELED) => {}
             Told::Failed(error) => {

@@ -1,7 +1,9 @@
 //! What a cell was refused, told when it has ended: which call, by whom, by which rule, and what
-//! would let it through.
+//! would let it through. By the filter of system calls, or by the kernel because of how the cell is
+//! made.
 
 use super::journal::Journal;
+use super::why::{self, Cell};
 use crate::container::supervise::{Denied, Exit};
 use crate::error::{Result, strerror};
 use crate::image::ImageName;
@@ -29,14 +31,15 @@ pub(super) fn settle(grants: &mut Grants) {
     let Some(narrowed) = narrowed.filter(|narrowed| !narrowed.value.can_tell()) else {
         return;
     };
+    if asked.value.calls() && matches!(asked.origin, Origin::Flag(_)) {
+        grants.notes.push(
+            "refused system calls are not told: the seccomp profile does not allow sendmsg and \
+             close, by which they would be"
+                .to_owned(),
+        );
+    }
+    // What is watched needs nothing of the profile.
     if asked.value == Explain::Calls {
-        if matches!(asked.origin, Origin::Flag(_)) {
-            grants.notes.push(
-                "refused system calls are not told: the seccomp profile does not allow sendmsg and \
-                 close, by which they would be"
-                    .to_owned(),
-            );
-        }
         *asked = Granted {
             value: Explain::Off,
             origin: narrowed.origin.clone(),
@@ -44,15 +47,17 @@ pub(super) fn settle(grants: &mut Grants) {
     }
 }
 
-/// Tells what was refused, on standard error and to the journal.
+/// Tells what was refused, on standard error and to the journal. `cell`: what was decided, for who asks
+/// it more; called where something was watched.
 ///
 /// # Errors
-/// `Malformed`: a built-in set of system calls is not one.
+/// `Malformed`: a built-in set of system calls is not one. As the decision, which is asked again.
 pub(super) fn tell(
     policy: &Policy,
     image: &ImageName,
     grants: &Grants,
     exit: &Exit,
+    cell: impl FnOnce() -> Result<Cell>,
     journal: &mut Journal,
 ) -> Result<()> {
     let Some(asked) = &grants.explain else {
@@ -65,7 +70,9 @@ pub(super) fn tell(
         if matches!(asked.origin, Origin::Flag(_)) {
             report::note(&untold(errno));
         }
-        return Ok(());
+        if asked.value != Explain::Full {
+            return Ok(());
+        }
     }
     let mut denials = Vec::with_capacity(exit.denied.len());
     if !exit.denied.is_empty() {
@@ -77,8 +84,11 @@ pub(super) fn tell(
             };
             told(denied, rules.of(&refused))
         }));
-        report::denials(&denials);
     }
+    if !exit.outcomes.is_empty() {
+        denials.extend(why::denials(&cell()?, &exit.outcomes)?);
+    }
+    report::denials(&denials);
     journal.denials(denials);
     Ok(())
 }

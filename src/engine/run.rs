@@ -2,6 +2,7 @@
 
 use super::cidfile::CidFile;
 use super::journal::{Journal, Wanted, reported};
+use super::why::Cell;
 use super::{RunRequest, evidence, explain, limits, locked, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
 use crate::container::supervise::{Exit, Signals, supervise};
@@ -173,7 +174,7 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
     let asked = &request.request;
     let Decision {
         name,
-        facts: _,
+        facts,
         grants,
         image,
         policy,
@@ -215,7 +216,7 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
         request,
         &grants,
         &rootfs,
-        map,
+        map.clone(),
         &host,
         sources,
         &store,
@@ -242,7 +243,26 @@ fn go(request: &RunRequest, journal: &mut Journal) -> Result<u8> {
         ));
     }
     let exit = done?;
-    explain::tell(&policy, &name, &grants, &exit, journal)?;
+    let cell = || {
+        let asked = Request {
+            image: name.clone(),
+            ..asked.clone()
+        };
+        let plan = plan_of(&grants, &rootfs.lowers, map, &host, None)?;
+        let (grants, host, store) = (grants.clone(), host.clone(), store.path().to_owned());
+        let policy = Rc::clone(&policy);
+        Ok(Cell::of_run(
+            policy,
+            asked,
+            facts,
+            grants,
+            host,
+            plan,
+            Some(rootfs),
+            store,
+        ))
+    };
+    explain::tell(&policy, &name, &grants, &exit, cell, journal)?;
     if request.timings {
         report::timings(journal.stages(), request.format);
     }

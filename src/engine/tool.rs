@@ -3,6 +3,7 @@
 
 use super::journal::{Journal, Wanted, reported};
 use super::run::{launch, refused};
+use super::why::Cell;
 use super::{ToolRequest, explain, limits, place};
 use crate::error::{Error, Kind, Result};
 use crate::host::InForce;
@@ -55,7 +56,8 @@ fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, &place::store_path()?)?;
     let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, &asked);
     journal.stage("open the sources");
-    let mut grants = match decide(&policy, &asked, &no_image(&policy, &asked.image), &host)? {
+    let facts = no_image(&policy, &asked.image);
+    let mut grants = match decide(&policy, &asked, &facts, &host)? {
         Verdict::Allow(grants) => *grants,
         Verdict::Deny(reasons) => return Err(refused(reasons)),
     };
@@ -66,7 +68,7 @@ fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {
         false => place::map_of(&host),
     };
     journal.stage("decide");
-    let plan = plan_of(&grants, map, &host)?;
+    let plan = plan_of(&grants, map.clone(), &host)?;
     if request.dry_run {
         report::plan(&plan, request.format)?;
         return Ok(0);
@@ -75,7 +77,15 @@ fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {
     let timings = request.timings;
     // There is no record of it.
     let exit = launch(plan, sources, timings, &grants, &host, journal, None)?;
-    explain::tell(&policy, &asked.image, &grants, &exit, journal)?;
+    let cell = || {
+        let plan = plan_of(&grants, map, &host)?;
+        let (policy, grants) = (Rc::clone(&policy), grants.clone());
+        let (asked, host, store) = (asked.clone(), host.clone(), place::store_path()?);
+        Ok(Cell::of_run(
+            policy, asked, facts, grants, host, plan, None, store,
+        ))
+    };
+    explain::tell(&policy, &asked.image, &grants, &exit, cell, journal)?;
     if request.timings {
         report::timings(journal.stages(), request.format);
     }

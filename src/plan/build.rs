@@ -428,7 +428,11 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     };
     let explain = grants.explain.as_ref().map(|explain| explain.value);
     let mut syscalls = syscalls;
-    syscalls.told = explain == Some(Explain::Calls) && syscalls.can_tell();
+    syscalls.told = explain.is_some_and(Explain::calls) && syscalls.can_tell();
+    if let Some(full) = grants.explain.as_ref().filter(|e| e.value == Explain::Full) {
+        syscalls.observed = Some(seccomp::Observe::Outcomes);
+        add(Payload, Step::AwaitObserver, &full.origin);
+    }
     add(Payload, Step::Seccomp(syscalls), origin);
     let variable = |e: &Granted<(String, String)>| Variable {
         name: e.value.0.clone(),

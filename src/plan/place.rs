@@ -158,6 +158,7 @@ fn what<'a>(step: &'a Step, path: &str) -> Option<What<'a>> {
         | Step::NoNewPrivileges
         | Step::CloseFiles
         | Step::WaitForGo
+        | Step::AwaitObserver
         | Step::Seccomp(_)
         | Step::Execute { .. }
         | Step::StopBy { .. }

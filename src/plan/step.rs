@@ -223,6 +223,9 @@ pub enum Step {
     CloseFiles,
     /// Until the layers are checked, pid 1 is confined, and the supervisor has done its part.
     WaitForGo,
+    /// Until somebody watches what system calls come to; before the filter, under which they fail where
+    /// nobody does.
+    AwaitObserver,
     /// System calls: last, so that nothing of the launch must be allowed.
     Seccomp(seccomp::Profile),
     /// The command; `path`: what is executed, where it is not looked up inside by `argv`.
@@ -327,6 +330,7 @@ impl Step {
             Self::NoNewPrivileges => "    no new privileges",
             Self::CloseFiles => "    close files",
             Self::WaitForGo => "    wait for go",
+            Self::AwaitObserver => "    await observer",
             Self::Seccomp(_) => "    seccomp",
             Self::Execute { .. } => "    execute",
             Self::StopBy { .. } => "  how to stop",
@@ -553,6 +557,9 @@ impl fmt::Display for Step {
             Self::NoNewPrivileges => f.write_str("no new privileges"),
             Self::CloseFiles => f.write_str("close every fd but 0, 1 and 2"),
             Self::WaitForGo => f.write_str("wait until layers are checked and pid 1 is confined"),
+            Self::AwaitObserver => {
+                f.write_str("wait until somebody watches what system calls come to")
+            }
             Self::Seccomp(profile) => write!(f, "system calls: {profile}"),
             Self::Execute {
                 path: Some(path),

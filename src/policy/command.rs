@@ -188,7 +188,7 @@ pub(super) fn user(request: &Request, image: &ImageFacts) -> Result<Granted<Stri
 }
 
 /// Whether a user is container root with its own group: the one id of a `Single` map.
-pub(super) fn is_root(user: &str) -> bool {
+pub fn is_root(user: &str) -> bool {
     let (name, group) = user.split_once(':').unwrap_or((user, "0"));
     matches!(name, "" | "0" | "root") && matches!(group, "0" | "root")
 }

@@ -99,8 +99,11 @@ impl Network {
 pub enum Explain {
     /// Nothing: the filter of system calls answers by itself.
     Off,
-    /// System calls.
+    /// System calls that the filter refuses.
     Calls,
+    /// Those, and what the kernel refuses because of how the cell is made: files, programs, sockets,
+    /// other users.
+    Full,
 }
 
 impl Explain {
@@ -109,14 +112,20 @@ impl Explain {
         match self {
             Self::Off => "off",
             Self::Calls => "calls",
+            Self::Full => "full",
         }
     }
 
     /// That of a name.
     pub fn of(name: &str) -> Option<Self> {
-        [Self::Off, Self::Calls]
+        [Self::Off, Self::Calls, Self::Full]
             .into_iter()
             .find(|explain| explain.name() == name)
+    }
+
+    /// Whether refused system calls are told.
+    pub fn calls(self) -> bool {
+        self != Self::Off
     }
 }
 

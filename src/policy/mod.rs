@@ -45,6 +45,7 @@ mod words;
 
 pub use self::caps::{NAMES as CAPABILITIES, call_needs, calls_of};
 pub use admit::{Admit, admit};
+pub use command::is_root;
 pub use compose::{Composed, Policy, Sources, Wanted, WantedFile};
 pub use decide::{decide, wants_cgroup};
 pub use denial::{Denial, Denials, Refused};

@@ -71,7 +71,8 @@ pub struct Launch {
     pub(super) payload_filter: Vec<Filter>,
     /// The same that tells of refusals, where the plan says that they are told.
     pub(super) told_filter: Option<Vec<Filter>>,
-    /// What is answered to what it tells: by `payload_filter`, run by the supervisor.
+    /// What is answered to what it tells: by the filter that neither tells nor hands over, run by the
+    /// supervisor.
     pub(super) answers: Option<Vec<seccomp::Instruction>>,
     /// What is executed, where it is not looked up.
     pub(super) path: Option<CString>,
@@ -202,7 +203,9 @@ pub fn prepare(plan: Plan, sources: Vec<OwnedFd>, timings: bool) -> Result<Launc
                 let program = profile.compile(arch)?;
                 told_filter = profile.compile_told(arch)?.map(for_kernel);
                 answers = told_filter.is_some().then(|| program.clone());
-                payload_filter = for_kernel(program);
+                // Where the kernel gives no listener, what is watched is watched all the same.
+                let observed = profile.compile_observed(arch)?;
+                payload_filter = for_kernel(observed.unwrap_or(program));
             }
             Step::CheckLayers { .. } => check = true,
             Step::MountRoot { lowers, upper } => {

@@ -4,7 +4,7 @@ use super::binds::Program;
 use super::launch::Launch;
 use super::mounts::read_file;
 use super::users::{self, User};
-use super::wire::{At, Fault, Record, send, send_plain};
+use super::wire::{At, Fault, Received, Record, receive, send, send_plain};
 use crate::plan::{Actor, Resource, Securebits, Stdio, Step, UserSpec, Variable};
 use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -127,6 +127,7 @@ fn take(
                 }),
             }
         }
+        Step::AwaitObserver => await_observer(socket),
         Step::Seccomp(_) => {
             state.ready = Some(Ready::new(launch, state));
             match &launch.told_filter {
@@ -141,6 +142,24 @@ fn take(
         _ => Err(Fault {
             errno: Errno::NOSYS,
             call: "a step that the payload does not know",
+        }),
+    }
+}
+
+/// Waits until it is watched. Who watches has every right over this user namespace, but the memory is
+/// still the launcher's, of the namespace outside: only what is dumpable there may be watched
+/// (ptrace(2), "Ptrace access mode checking"). Inside is nobody yet whom that lets in.
+fn await_observer(socket: BorrowedFd<'_>) -> Done {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    set_dumpable_behavior(DumpableBehavior::Dumpable).at("prctl PR_SET_DUMPABLE")?;
+    send_plain(socket, &Record::Observe)?;
+    let heard = receive(socket, false).at("recvmsg from the supervisor")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at("prctl PR_SET_DUMPABLE")?;
+    match heard {
+        Received::Record(Record::Observed, _) => Ok(()),
+        _ => Err(Fault {
+            errno: Errno::CANCELED,
+            call: "nobody watches",
         }),
     }
 }

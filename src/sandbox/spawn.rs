@@ -58,6 +58,8 @@ pub enum Told {
     Refused,
     /// Calls that the payload's filter refuses arrive here; or why they do not, an errno.
     Listening(std::result::Result<Listener, i32>),
+    /// The payload waits for who watches it ([`Running::observed`]).
+    Unobserved,
     /// What [`Running::ask_for_view`] asked for: /proc of the cell, then its file systems in memory.
     View(Vec<OwnedFd>),
     /// The other side closed.
@@ -111,6 +113,15 @@ pub fn spawn(launch: Launch, one: SingleThread) -> Result<Running> {
         send(running.control.as_fd(), &Record::Mapped, &[]).map_err(no_send)?;
     }
     Ok(running)
+}
+
+/// Says a word to whoever is at the other end, if anybody still is.
+fn say(socket: &OwnedFd, record: &Record) -> Result<()> {
+    use rustix::io::Errno;
+    match send(socket.as_fd(), record, &[]) {
+        Err(fault) if matches!(fault.errno, Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        other => other.map_err(no_send),
+    }
 }
 
 fn no_send(fault: Fault) -> Error {
@@ -223,11 +234,7 @@ impl Running {
     /// # Errors
     /// `Launch`: a call failed. That pid 1 is gone is none: why is what it told last.
     pub fn release(&self) -> Result<()> {
-        use rustix::io::Errno;
-        match send(self.control.as_fd(), &Record::Release, &[]) {
-            Err(fault) if matches!(fault.errno, Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            other => other.map_err(no_send),
-        }
+        say(&self.control, &Record::Release)
     }
 
     /// Asks pid 1 for what the cell's processes and its files in memory are seen through; it comes as
@@ -236,11 +243,7 @@ impl Running {
     /// # Errors
     /// As [`Running::release`].
     pub fn ask_for_view(&self) -> Result<()> {
-        use rustix::io::Errno;
-        match send(self.control.as_fd(), &Record::View, &[]) {
-            Err(fault) if matches!(fault.errno, Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            other => other.map_err(no_send),
-        }
+        say(&self.control, &Record::View)
     }
 
     /// What pid 1 says, without waiting.
@@ -274,7 +277,9 @@ impl Running {
                 | Record::Release
                 | Record::Network
                 | Record::Listener
-                | Record::Deaf { .. },
+                | Record::Deaf { .. }
+                | Record::Observe
+                | Record::Observed,
                 _,
             ) => {
                 return Err(Error::new(Kind::Launch, "pid 1 broke the protocol"));
@@ -307,6 +312,7 @@ impl Running {
                     }
                 }
             }
+            Received::Record(Record::Observe, _) if self.observes() => Told::Unobserved,
             Received::Record(Record::Deaf { errno }, _) if self.answers.is_some() => {
                 Told::Listening(Err(errno))
             }
@@ -319,6 +325,20 @@ impl Running {
     /// Whether refused calls are told ([`Told::Listening`]).
     pub fn tells(&self) -> bool {
         self.answers.is_some()
+    }
+
+    /// Whether the payload waits for who watches it ([`Told::Unobserved`]).
+    pub fn observes(&self) -> bool {
+        let mut steps = self.plan.steps().iter();
+        steps.any(|planned| matches!(planned.step, Step::AwaitObserver))
+    }
+
+    /// The payload is watched, and goes on.
+    ///
+    /// # Errors
+    /// As [`Running::release`].
+    pub fn observed(&self) -> Result<()> {
+        say(&self.payload_records, &Record::Observed)
     }
 
     /// What the payload's filter would answer to `call` by itself, if it told of nothing.

@@ -79,6 +79,10 @@ pub enum Record {
     Listener,
     /// The payload's filter is in force, and refuses by itself: the kernel gave it no listener, why.
     Deaf { errno: i32 },
+    /// The payload has the go, and waits for who watches it.
+    Observe,
+    /// Supervisor to payload: it is watched.
+    Observed,
 }
 
 impl Record {
@@ -100,6 +104,8 @@ impl Record {
             Self::Took { step, nanoseconds } => (7, *step, *nanoseconds, ""),
             Self::Listener => (11, 0, 0, ""),
             Self::Deaf { errno } => (12, 0, u64::from(errno.cast_unsigned()), ""),
+            Self::Observe => (13, 0, 0, ""),
+            Self::Observed => (14, 0, 0, ""),
         };
         out[0] = tag;
         out[4..8].copy_from_slice(&u32::try_from(step).unwrap_or(u32::MAX).to_le_bytes());
@@ -145,6 +151,8 @@ impl Record {
             10 => Self::View,
             11 => Self::Listener,
             12 => Self::Deaf { errno: low? },
+            13 => Self::Observe,
+            14 => Self::Observed,
             _ => return None,
         })
     }

@@ -10,6 +10,7 @@ mod notify;
 mod probe;
 pub mod probe_calls;
 mod process;
+mod trace;
 
 pub use args::scrub_arguments_and_environment;
 pub use call::{
@@ -25,3 +26,4 @@ pub use process::{
     Cloned, ExecArgs, Namespaces, SingleThread, Usage, clone3, execve, exit_now, fork,
     wait_with_usage,
 };
+pub use trace::{Stop, Tracer};

@@ -85,3 +85,23 @@ pub fn verify(home: &Home, words: &[&str]) -> Ran {
     home.lazaret(["receipt", "verify"].iter().chain(words))
         .run()
 }
+
+/// Runs with these flags and a report; the run and what it was refused.
+#[track_caller]
+pub fn denials(home: &Home, flags: &[&str], image: &str, command: &[&str]) -> (Ran, Vec<Value>) {
+    let line = [
+        &["run", "--rm", "--report", "r.json"],
+        flags,
+        &[image],
+        command,
+    ]
+    .concat();
+    let ran = home.lazaret(line).run();
+    let text = std::fs::read_to_string(home.path("r.json"));
+    let text = text.unwrap_or_else(|e| panic!("{e}\n{ran}"));
+    std::fs::remove_file(home.path("r.json")).unwrap();
+    let report = valid(&text);
+    let denials = report["denials"].as_array();
+    let denials = denials.unwrap_or_else(|| panic!("{report:#}\n{ran}"));
+    (ran, denials.clone())
+}

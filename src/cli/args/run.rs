@@ -137,8 +137,8 @@ pub struct RunFlags {
     /// Print how long each stage took
     #[arg(long)]
     pub timings: bool,
-    /// Tell at the end which system calls were refused, and by which rule
-    #[arg(long, value_name = "calls|off", num_args = 0..=1, require_equals = true, default_missing_value = "calls")]
+    /// Tell at the end which system calls were refused, and by which rule; full: files and sockets too
+    #[arg(long, value_name = "calls|full|off", num_args = 0..=1, require_equals = true, default_missing_value = "calls")]
     pub explain: Option<String>,
     /// Write a report of the run, as JSON; - is standard output
     #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
@@ -241,8 +241,8 @@ pub struct ToolArgs {
     /// Print how long each stage took
     #[arg(long)]
     pub timings: bool,
-    /// Tell at the end which system calls were refused, and by which rule
-    #[arg(long, value_name = "calls|off", num_args = 0..=1, require_equals = true, default_missing_value = "calls")]
+    /// Tell at the end which system calls were refused, and by which rule; full: files and sockets too
+    #[arg(long, value_name = "calls|full|off", num_args = 0..=1, require_equals = true, default_missing_value = "calls")]
     pub explain: Option<String>,
     /// Write a report of the run, as JSON; - is standard output
     #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]

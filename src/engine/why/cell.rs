@@ -40,7 +40,7 @@ pub(super) struct Asked {
 }
 
 /// The cell.
-pub(super) struct Cell {
+pub(in crate::engine) struct Cell {
     pub(super) policy: Rc<Policy>,
     /// The run, its image as rules name it.
     pub(super) request: Request,
@@ -95,6 +95,38 @@ impl Cell {
             grants,
             host,
         })
+    }
+
+    /// The cell of a run that was decided on, as it was; `request` names the image as rules do.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what the stages of a run have made, each once"
+    )]
+    pub(in crate::engine) fn of_run(
+        policy: Rc<Policy>,
+        request: Request,
+        facts: ImageFacts,
+        grants: Grants,
+        host: HostFacts,
+        plan: Plan,
+        rootfs: Option<RootFs>,
+        store: PathBuf,
+    ) -> Self {
+        Self {
+            policy,
+            request,
+            grants,
+            plan,
+            rootfs,
+            facts,
+            host,
+            store,
+        }
+    }
+
+    /// Why there are no subordinate ids, and what gives some.
+    pub(super) fn no_subids(&self) -> &str {
+        &self.host.no_subids
     }
 
     fn of_none(request: &RunRequest) -> Result<Self> {

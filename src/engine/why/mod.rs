@@ -7,20 +7,22 @@ mod call;
 mod capability;
 mod cell;
 mod network;
+mod outcome;
 mod path;
 
 use super::{WhyQuestion, WhyRequest};
 use crate::error::Result;
 use crate::policy::Origin;
 use crate::report::{self, Answer, Format};
-use cell::Cell;
+pub(super) use cell::Cell;
+pub(super) use outcome::denials;
 
-/// What an answer is about before anybody has looked.
-fn blank(request: &WhyRequest, kind: &'static str) -> Answer {
+/// An answer before anybody has looked.
+fn blank(question: &str, kind: &'static str) -> Answer {
     Answer {
-        question: request.text.clone(),
+        question: question.to_owned(),
         kind,
-        image: request.named.then(|| request.run.request.image.to_string()),
+        image: None,
         allowed: false,
         answer: String::new(),
         rule: String::new(),
@@ -42,7 +44,9 @@ pub fn why(request: &WhyRequest) -> Result<u8> {
         // Any other error is no answer of the policy.
         Err(error) if error.reasons.is_empty() => return Err(error),
         Err(error) => {
-            let mut answer = blank(request, kind(&request.question));
+            let mut answer = blank(&request.text, kind(&request.question));
+            let image = &request.run.request.image;
+            answer.image = request.named.then(|| image.to_string());
             answer.answer = "a run like this is refused, whatever else is asked".to_owned();
             if let Some(reason) = error.reasons.first() {
                 answer.refused(reason, "");
@@ -70,7 +74,7 @@ fn kind(question: &WhyQuestion) -> &'static str {
 }
 
 fn answer(request: &WhyRequest, cell: &Cell) -> Result<Answer> {
-    let mut answer = blank(request, kind(&request.question));
+    let mut answer = blank(&request.text, kind(&request.question));
     // As rules name it.
     answer.image = request.named.then(|| cell.request.image.to_string());
     match &request.question {

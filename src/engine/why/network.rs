@@ -66,6 +66,20 @@ pub(super) fn network(cell: &Cell, host: &str, loopback: bool, answer: &mut Answ
     Ok(())
 }
 
+/// Nobody listens on the cell's own loopback: what it takes to have this machine's.
+///
+/// # Errors
+/// As the decision.
+pub(super) fn loopback(cell: &Cell, host: &str, answer: &mut Answer) -> Result<()> {
+    if own(cell, answer) {
+        answer.allowed = false;
+        answer.answer = format!("{host} is the cell's own loopback, and nobody listens there");
+        answer.why = "this machine's loopback is another one".to_owned();
+        cure(cell, answer)?;
+    }
+    Ok(())
+}
+
 /// Answers whether the socket at a path of this machine is reached: with the folder that it lies in,
 /// because a socket itself is never mounted.
 ///

@@ -283,7 +283,7 @@ fn leniency(verdict: Verdict) -> u8 {
         Verdict::Trap => 1,
         Verdict::Errno(_) | Verdict::Ignore | Verdict::Tell => 2,
         Verdict::Log => 3,
-        Verdict::Allow => 4,
+        Verdict::Allow | Verdict::Watch => 4,
     }
 }
 

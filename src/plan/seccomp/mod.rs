@@ -11,7 +11,9 @@
 
 mod compile;
 mod json;
+mod lists;
 mod narrow;
+mod observed;
 mod parse;
 mod partly;
 mod shipped;
@@ -23,6 +25,7 @@ pub mod words;
 
 pub use json::{JsonProfile, MAX_JSON};
 pub use narrow::Narrowed;
+pub use observed::Observe;
 pub use seccompiler::sock_filter as Instruction;
 pub use table::Arch;
 
@@ -49,12 +52,15 @@ pub enum Verdict {
     Trap,
     /// Whoever holds the filter's listener refuses it. Only of rules that are [`Rules::told`].
     Tell,
+    /// The kernel decides, and whoever watches learns what it decided; where nobody does, ENOSYS. Only
+    /// of rules that are [`Rules::observed`].
+    Watch,
 }
 
 impl Verdict {
     /// The call reaches the kernel.
     pub fn passes(self) -> bool {
-        matches!(self, Self::Allow | Self::Log)
+        matches!(self, Self::Allow | Self::Log | Self::Watch)
     }
 
     /// The filter's return value (seccomp(2), "SECCOMP_RET_*").
@@ -67,6 +73,7 @@ impl Verdict {
             Self::Log => libc::SECCOMP_RET_LOG,
             Self::Trap => libc::SECCOMP_RET_TRAP,
             Self::Tell => libc::SECCOMP_RET_USER_NOTIF,
+            Self::Watch => libc::SECCOMP_RET_TRACE,
         }
     }
 }
@@ -80,6 +87,7 @@ impl fmt::Display for Verdict {
             Self::Log => f.write_str("log"),
             Self::Trap => f.write_str("trap"),
             Self::Tell => f.write_str("tell"),
+            Self::Watch => f.write_str("watch"),
             Self::Errno(errno) => match parse::errno_name(*errno) {
                 Some(name) => f.write_str(name),
                 None => write!(f, "errno {errno}"),
@@ -202,6 +210,8 @@ pub struct Profile {
     pub narrowed: Option<Narrowed>,
     /// Refusals are told, but those of the quiet list.
     pub told: bool,
+    /// Calls that pass and whose outcome is watched.
+    pub observed: Option<Observe>,
     shipped: &'static shipped::Shipped,
 }
 
@@ -227,6 +237,7 @@ impl Profile {
             caps: shipped.caps.iter().filter(counts).copied().collect(),
             narrowed: None,
             told: false,
+            observed: None,
             shipped,
         })
     }
@@ -242,7 +253,7 @@ impl Profile {
         }
     }
 
-    /// The profile as a BPF program for `arch`, which answers by itself.
+    /// The profile as a BPF program for `arch`, which answers by itself and is watched by nobody.
     pub fn compile(&self, arch: Arch) -> Result<Vec<Instruction>> {
         match &self.narrowed {
             Some(narrowed) if narrowed.arch == arch => Ok(narrowed.program.clone()),
@@ -251,10 +262,24 @@ impl Profile {
         }
     }
 
-    /// The same profile as a program that tells of refusals, if they are told.
+    /// The same profile as a program that hands observed calls over, if there are any.
+    pub fn compile_observed(&self, arch: Arch) -> Result<Option<Vec<Instruction>>> {
+        let Some(observe) = self.observed else {
+            return Ok(None);
+        };
+        let rules = self.rules()?.observed(observe)?;
+        rules.compile(arch).map(Some)
+    }
+
+    /// The same profile as a program that tells of refusals, if they are told; it hands observed calls
+    /// over as well.
     pub fn compile_told(&self, arch: Arch) -> Result<Option<Vec<Instruction>>> {
         if !self.told {
             return Ok(None);
+        }
+        if let Some(observe) = self.observed {
+            let rules = self.rules()?.told(&told::quiet()?).observed(observe)?;
+            return rules.compile(arch).map(Some);
         }
         let ready = self.shipped.told(arch).filter(|_| self.caps.is_empty());
         let program = match (&self.narrowed, ready) {
@@ -318,6 +343,9 @@ impl Serialize for Profile {
             /// All refusals are told but these.
             #[serde(skip_serializing_if = "Option::is_none")]
             told_but: Option<BTreeMap<&'static str, String>>,
+            /// What the kernel decides on is learned.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            observed: Option<Observe>,
         }
         let rules = self.rules().map_err(serde::ser::Error::custom)?;
         let quiet = self.told.then(told::quiet).transpose();
@@ -325,6 +353,7 @@ impl Serialize for Profile {
             rules: &rules,
             narrowed_by: self.narrowed.as_ref(),
             told_but: quiet.map_err(serde::ser::Error::custom)?,
+            observed: self.observed,
         }
         .serialize(serializer)
     }
@@ -345,9 +374,12 @@ impl fmt::Display for Profile {
             [] => {}
             caps => write!(f, " with {}", caps.join(" "))?,
         }
-        match self.told {
-            true => f.write_str("; what is refused is told"),
-            false => Ok(()),
+        if self.told {
+            f.write_str("; what is refused is told")?;
+        }
+        match self.observed {
+            Some(observe) => write!(f, "; {observe}"),
+            None => Ok(()),
         }
     }
 }

@@ -5,27 +5,11 @@
 //! from. They are refused by the filter itself, as without a listener.
 
 use super::compile::{JA, JEQ_K, JGE_K, LD_W_ABS, RET_K};
-use super::{Arch, Instruction, Rule, Rules, Verdict};
-use crate::error::{Error, Kind, Result};
-use serde::Deserialize;
+use super::{Instruction, Rule, Rules, Verdict, lists};
+use crate::error::Result;
 use std::collections::BTreeMap;
 
 const SOURCE: &str = include_str!("../../../policies/syscalls/quiet.toml");
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File<'a> {
-    version: u32,
-    #[serde(borrow)]
-    quiet: Vec<Group<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Group<'a> {
-    names: &'a str,
-    reason: &'a str,
-}
 
 /// The calls whose refusal nobody is told of, each with its reason.
 ///
@@ -36,25 +20,8 @@ pub fn quiet() -> Result<BTreeMap<&'static str, String>> {
 }
 
 fn read(text: &str) -> Result<BTreeMap<&'static str, String>> {
-    let malformed = |cause: String| Error::new(Kind::Malformed, format!("quiet.toml: {cause}"));
-    let file: File<'_> = toml::from_str(text).map_err(|e| malformed(e.to_string()))?;
-    if file.version != 1 {
-        return Err(malformed(format!("version = {}", file.version)));
-    }
-    let mut quiet = BTreeMap::new();
-    for Group { names, reason } in file.quiet {
-        if reason.trim().is_empty() {
-            return Err(malformed(format!("a group without a reason: {names:?}")));
-        }
-        for name in names.split_ascii_whitespace() {
-            let known = Arch::canonical(name)
-                .ok_or_else(|| malformed(format!("no system call is called {name:?}")))?;
-            if quiet.insert(known, reason.to_owned()).is_some() {
-                return Err(malformed(format!("{name:?} stands in two groups")));
-            }
-        }
-    }
-    Ok(quiet)
+    let listed = lists::read("quiet.toml", text)?.into_iter();
+    Ok(listed.map(|(name, listed)| (name, listed.reason)).collect())
 }
 
 impl Rules {
@@ -180,6 +147,7 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn the_quiet_list_is_of_refused_calls_and_each_has_its_reason() {

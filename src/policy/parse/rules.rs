@@ -524,7 +524,7 @@ fn mistaken(key: Key, value: &str) -> Option<(String, String)> {
         }),
         Key::Network => of(&["none", "host"], "network"),
         Key::Userns => of(&["keep-id"], "kind of user namespace"),
-        Key::Explain => of(&["off", "calls"], "kind of explanation"),
+        Key::Explain => of(&["off", "calls", "full"], "kind of explanation"),
         Key::Mounts if !mounts::is_pattern(value) => Some((
             format!("mounts = {written} is no path"),
             "a path begins with /, ./ (where you stand), ~/ (your home) or **, has no part that is \

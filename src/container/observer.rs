@@ -1,0 +1,618 @@
+//! The observer: a thread of the supervisor's that watches what the cell's system calls come to, and
+//! keeps what the kernel refused.
+//!
+//! It decides nothing and changes nothing: a call that is watched goes on as it is. What it reads of
+//! the payload's memory, a path or an address, is read after the kernel has decided, is a stranger's
+//! word, and only ever printed. What is kept is bounded, and by call and errno, so that a flood of one
+//! hides no other. Where the observer ends, all that it watches ends (PTRACE_O_EXITKILL).
+
+use super::denials::{PROGRAMS, open_proc, program_of};
+use crate::error::{Context, Error, Kind, Result};
+use crate::plan::Plan;
+use crate::plan::seccomp::Arch;
+use crate::sys::{Stop, Tracer};
+use rustix::fs::readlinkat;
+use rustix::process::Pid;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+/// Distinct outcomes that are kept of each call and errno; more are counted together.
+const OF_EACH: usize = 32;
+/// Bytes of a path (PATH_MAX).
+const PATH: usize = 4096;
+/// Folders of a system, which every image has its own of: that one lacks something of them there is
+/// nothing of the cell's.
+const SYSTEM: [&str; 9] = [
+    "/bin", "/etc", "/lib", "/lib64", "/opt", "/sbin", "/usr", "/var", "/root",
+];
+
+/// What was wanted of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// To read what is there.
+    Read,
+    /// To write, make, change or remove it.
+    Write,
+    /// To execute it.
+    Execute,
+}
+
+/// What a call was about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// A path inside, from the root.
+    Path {
+        /// As the program wrote it, from its working directory or the folder it named.
+        path: String,
+        /// What was wanted of it.
+        access: Access,
+    },
+    /// An address of the internet and a port.
+    Address {
+        /// The address.
+        host: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket, by its path.
+    Socket(String),
+    /// A Unix socket, by its abstract name.
+    Abstract(String),
+    /// The process itself.
+    Own,
+}
+
+/// What the kernel refused, as often as it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The system call's number.
+    pub number: u32,
+    /// What it was about; `None`: all that were too many to be kept apart.
+    pub object: Option<Object>,
+    /// The errno that the kernel gave.
+    pub errno: u16,
+    /// The program that made it, as [`super::denials::Denied::program`].
+    pub program: Option<String>,
+    /// How often.
+    pub times: u64,
+}
+
+/// The thread, while it watches.
+#[derive(Debug)]
+pub(super) struct Observer(JoinHandle<Vec<Outcome>>);
+
+impl Observer {
+    /// Watches the process of `payload`, and everybody that it makes, from here on.
+    ///
+    /// # Errors
+    /// `Host`: this machine lets nobody watch; `Launch`: it has ended.
+    pub(super) fn start(payload: &OwnedFd, plan: &Plan) -> Result<Self> {
+        let pid = pid_of(payload)?;
+        let plan = plan.clone();
+        let (tell, heard) = sync_channel(1);
+        let watch = move || match Tracer::seize(pid) {
+            Err(errno) => {
+                // Who waits for it is there.
+                tell.send(Err(errno)).unwrap_or_default();
+                Vec::new()
+            }
+            Ok(tracer) => {
+                tell.send(Ok(())).unwrap_or_default();
+                Watch::new(tracer, plan).watch()
+            }
+        };
+        let thread = std::thread::Builder::new().name("observer".to_owned());
+        let thread = thread.spawn(watch).or_call(|| "start the observer")?;
+        seized(&heard)?;
+        Ok(Self(thread))
+    }
+
+    /// What was refused, once everybody who is watched has ended.
+    pub(super) fn end(self) -> Vec<Outcome> {
+        self.0.join().unwrap_or_default()
+    }
+}
+
+fn seized(heard: &Receiver<rustix::io::Result<()>>) -> Result<()> {
+    match heard.recv() {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(errno)) => Err(Error::call("ptrace the command", errno.raw_os_error())
+            .kind(Kind::Host)
+            .hint("--explain=full watches the command, which this machine forbids (kernel.yama.ptrace_scope = 3, or a debugger around lazaret); --explain=calls does not")),
+        Err(_) => Err(Error::new(Kind::Launch, "the observer ended at once")),
+    }
+}
+
+/// The process that a pidfd refers to (proc(5), "fdinfo").
+fn pid_of(pidfd: &OwnedFd) -> Result<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(&path).or_call(|| format!("read {path:?}"))?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let pid = pid.and_then(|pid| pid.trim().parse().ok());
+    pid.and_then(Pid::from_raw)
+        .ok_or_else(|| Error::new(Kind::Launch, "the command ended before it was watched"))
+}
+
+/// Where a call's arguments say what it is about.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// A path, from the folder of a descriptor or the working directory.
+    Path {
+        folder: Option<usize>,
+        path: usize,
+        access: Access,
+    },
+    /// The same, and what is wanted stands in these flags.
+    Open {
+        folder: Option<usize>,
+        path: usize,
+        flags: usize,
+    },
+    /// The same, and they stand in the first word that this points to (open_how of openat2(2)).
+    How,
+    /// A file by its descriptor.
+    File,
+    /// An address and its length.
+    Address { address: usize, length: usize },
+    /// Ids.
+    Own,
+}
+
+fn shape(name: &str) -> Option<Shape> {
+    use Access::{Execute, Write};
+    let path = |folder, path, access| Shape::Path {
+        folder,
+        path,
+        access,
+    };
+    Some(match name {
+        "open" => Shape::Open {
+            folder: None,
+            path: 0,
+            flags: 1,
+        },
+        "openat" => Shape::Open {
+            folder: Some(0),
+            path: 1,
+            flags: 2,
+        },
+        "openat2" => Shape::How,
+        "execve" => path(None, 0, Execute),
+        "execveat" => path(Some(0), 1, Execute),
+        "creat" | "mkdir" | "rmdir" | "unlink" | "rename" | "mknod" | "truncate" | "chmod"
+        | "chown" | "lchown" | "utime" | "utimes" => path(None, 0, Write),
+        "link" | "symlink" => path(None, 1, Write),
+        "mkdirat" | "unlinkat" | "renameat" | "renameat2" | "mknodat" | "fchmodat"
+        | "fchmodat2" | "fchownat" | "futimesat" | "utimensat" => path(Some(0), 1, Write),
+        "symlinkat" => path(Some(1), 2, Write),
+        "linkat" => path(Some(2), 3, Write),
+        "fchown" => Shape::File,
+        "connect" | "bind" => Shape::Address {
+            address: 1,
+            length: 2,
+        },
+        "sendto" => Shape::Address {
+            address: 4,
+            length: 5,
+        },
+        "setuid" | "setgid" | "setreuid" | "setregid" | "setresuid" | "setresgid" | "setgroups" => {
+            Shape::Own
+        }
+        _ => return None,
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    object: Object,
+    program: Option<usize>,
+}
+
+/// What is kept of one call and errno: each with how often, and when it came first among all.
+#[derive(Debug, Default)]
+struct OfEach {
+    kept: HashMap<Key, (u64, usize)>,
+    others: Option<(u64, usize)>,
+}
+
+/// Counts, bounded.
+#[derive(Debug, Default)]
+struct Table {
+    each: HashMap<(u32, u16), OfEach>,
+    programs: Vec<String>,
+    places: usize,
+}
+
+impl Table {
+    fn add(&mut self, number: u32, errno: u16, object: Object, program: Option<String>) {
+        let program = program.and_then(|name| {
+            let known = self.programs.iter().position(|known| *known == name);
+            known.or_else(|| {
+                (self.programs.len() < PROGRAMS).then(|| {
+                    self.programs.push(name);
+                    self.programs.len() - 1
+                })
+            })
+        });
+        let each = self.each.entry((number, errno)).or_default();
+        let key = Key { object, program };
+        if let Some((times, _)) = each.kept.get_mut(&key) {
+            *times += 1;
+        } else if each.kept.len() < OF_EACH {
+            each.kept.insert(key, (1, self.places));
+            self.places += 1;
+        } else if let Some((times, _)) = &mut each.others {
+            *times += 1;
+        } else {
+            each.others = Some((1, self.places));
+            self.places += 1;
+        }
+    }
+
+    /// Everything, in the order in which each came first.
+    fn into_outcomes(self) -> Vec<Outcome> {
+        let mut all: Vec<(usize, Outcome)> = Vec::new();
+        for ((number, errno), each) in self.each {
+            let of = |object, program: Option<&String>, times| Outcome {
+                number,
+                object,
+                errno,
+                program: program.cloned(),
+                times,
+            };
+            for (key, (times, place)) in each.kept {
+                let program = key.program.and_then(|at| self.programs.get(at));
+                all.push((place, of(Some(key.object), program, times)));
+            }
+            let others = each.others.into_iter();
+            all.extend(others.map(|(times, place)| (place, of(None, None, times))));
+        }
+        all.sort_by_key(|(place, _)| *place);
+        all.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+}
+
+/// The watch, in its own thread.
+struct Watch {
+    tracer: Tracer,
+    plan: Plan,
+    proc: Option<OwnedFd>,
+    /// Calls that have begun, by their threads.
+    begun: HashMap<u32, (u32, [u64; 6])>,
+    table: Table,
+}
+
+impl Watch {
+    fn new(tracer: Tracer, plan: Plan) -> Self {
+        Self {
+            tracer,
+            plan,
+            proc: open_proc(),
+            begun: HashMap::new(),
+            table: Table::default(),
+        }
+    }
+
+    /// Until nobody is left; or until ptrace(2) fails in a way that is none of theirs: then they end
+    /// with the thread.
+    fn watch(mut self) -> Vec<Outcome> {
+        while let Ok((thread, stop)) = self.tracer.wait() {
+            let goes_on = match stop {
+                Stop::Call { number, args } => {
+                    self.begun.insert(thread, (number, args));
+                    self.tracer.go_to_the_end(thread)
+                }
+                Stop::Done(outcome) => {
+                    if let (Some((number, args)), Err(errno)) =
+                        (self.begun.remove(&thread), outcome)
+                    {
+                        self.refused(thread, number, &args, errno);
+                    }
+                    self.tracer.go_on(thread, 0)
+                }
+                Stop::Executed { former } => {
+                    self.begun.remove(&former);
+                    self.begun.remove(&thread);
+                    self.tracer.go_on(thread, 0)
+                }
+                Stop::Signal(signal) => self.tracer.go_on(thread, signal),
+                Stop::Stopped => self.tracer.stay(thread),
+                Stop::Other => self.tracer.go_on(thread, 0),
+                Stop::Ended => {
+                    self.begun.remove(&thread);
+                    Ok(())
+                }
+            };
+            if goes_on.is_err() {
+                break;
+            }
+        }
+        self.table.into_outcomes()
+    }
+
+    /// Takes a refusal in, if the cell may be behind it.
+    fn refused(&mut self, thread: u32, number: u32, args: &[u64; 6], errno: u16) {
+        let name = Arch::native().name(number);
+        let Some(shape) = name.and_then(shape) else {
+            return;
+        };
+        if !worth_a_look(shape, i32::from(errno)) {
+            return;
+        }
+        let Some(object) = self.object(thread, shape, args) else {
+            return;
+        };
+        let is_lack = i32::from(errno) == libc::ENOENT;
+        if let (true, Object::Path { path, .. }) = (is_lack, &object)
+            && !may_be_the_cells(&self.plan, path)
+        {
+            return;
+        }
+        let proc = self.proc.as_ref();
+        let program = proc.and_then(|proc| program_of(proc.as_fd(), thread));
+        self.table.add(number, errno, object, program);
+    }
+
+    fn object(&self, thread: u32, shape: Shape, args: &[u64; 6]) -> Option<Object> {
+        let argument = |at: usize| args.get(at).copied().unwrap_or_default();
+        let path = |folder: Option<usize>, at: usize, access| {
+            let path = self.path(thread, folder.map(argument), argument(at))?;
+            Some(Object::Path { path, access })
+        };
+        let wanted = |flags: u64| {
+            let flags = i32::try_from(flags & 0x7fff_ffff).unwrap_or(0);
+            let changes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0;
+            match flags & libc::O_ACCMODE {
+                libc::O_RDONLY if !changes => Access::Read,
+                _ => Access::Write,
+            }
+        };
+        match shape {
+            Shape::Path {
+                folder,
+                path: at,
+                access,
+            } => path(folder, at, access),
+            Shape::Open {
+                folder,
+                path: at,
+                flags,
+            } => path(folder, at, wanted(argument(flags))),
+            Shape::How => {
+                let mut how = [0; 8];
+                self.tracer.read(thread, argument(2), &mut how).ok()?;
+                path(Some(0), 1, wanted(u64::from_le_bytes(how)))
+            }
+            Shape::File => {
+                let path = self.link(thread, &format!("fd/{}", low(argument(0))))?;
+                path.starts_with('/').then_some(Object::Path {
+                    path,
+                    access: Access::Write,
+                })
+            }
+            Shape::Address { address, length } => {
+                let mut bytes = [0; 128];
+                let length = usize::try_from(argument(length)).ok()?.min(bytes.len());
+                let bytes = bytes.get_mut(..length)?;
+                let read = self.tracer.read(thread, argument(address), bytes).ok()?;
+                address_of(bytes.get(..read)?)
+            }
+            Shape::Own => Some(Object::Own),
+        }
+    }
+
+    /// The path at `address`, from the root.
+    fn path(&self, thread: u32, folder: Option<u64>, address: u64) -> Option<String> {
+        let text = self.text(thread, address)?;
+        if text.starts_with('/') {
+            return Some(plain(&text));
+        }
+        let at = match folder.map(low) {
+            None | Some(libc::AT_FDCWD) => self.link(thread, "cwd"),
+            Some(fd) => self.link(thread, &format!("fd/{fd}")),
+        };
+        let at = at.filter(|at| at.starts_with('/'))?;
+        Some(plain(&format!("{at}/{text}")))
+    }
+
+    /// What a link of a thread's /proc says.
+    fn link(&self, thread: u32, name: &str) -> Option<String> {
+        let proc = self.proc.as_ref()?;
+        let path = readlinkat(proc, format!("{thread}/{name}"), Vec::new()).ok()?;
+        Some(path.to_string_lossy().into_owned())
+    }
+
+    /// The bytes up to NUL, at most [`PATH`], page by page: the next one may not be there.
+    fn text(&self, thread: u32, address: u64) -> Option<String> {
+        const PAGE: u64 = 4096;
+        let (mut text, mut at) = (Vec::new(), address);
+        while text.len() < PATH {
+            let mut bytes = [0; 4096];
+            let room = usize::try_from(PAGE - at % PAGE)
+                .ok()?
+                .min(PATH - text.len());
+            let read = self.tracer.read(thread, at, bytes.get_mut(..room)?).ok()?;
+            let bytes = bytes.get(..read)?;
+            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+                text.extend_from_slice(bytes.get(..end)?);
+                break;
+            }
+            text.extend_from_slice(bytes);
+            at = at.checked_add(u64::try_from(read).ok().filter(|n| *n > 0)?)?;
+        }
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// An `int` argument.
+fn low(argument: u64) -> i32 {
+    u32::try_from(argument & u64::from(u32::MAX))
+        .unwrap_or(0)
+        .cast_signed()
+}
+
+/// Whether a refusal can be the cell's doing at all.
+fn worth_a_look(shape: Shape, errno: i32) -> bool {
+    match shape {
+        Shape::Address { .. } => matches!(
+            errno,
+            libc::EACCES
+                | libc::EPERM
+                | libc::ENOENT
+                | libc::ECONNREFUSED
+                | libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::EADDRNOTAVAIL
+                | libc::EROFS
+        ),
+        _ => matches!(
+            errno,
+            libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT | libc::ENXIO | libc::ENODEV
+        ),
+    }
+}
+
+/// Whether the cell may be why nothing is at `path`: it has something of its own there, or it is where
+/// people keep what is theirs.
+fn may_be_the_cells(plan: &Plan, path: &str) -> bool {
+    let is_system = SYSTEM.iter().any(|folder| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    match plan.place(path) {
+        Some(place) if place.is_root() => !is_system && path != "/",
+        _ => true,
+    }
+}
+
+/// A sockaddr (ip(7), ipv6(7), unix(7)).
+fn address_of(bytes: &[u8]) -> Option<Object> {
+    let (family, rest) = bytes.split_first_chunk::<2>()?;
+    let port = || {
+        rest.first_chunk::<2>()
+            .map(|port| u16::from_be_bytes(*port))
+    };
+    match i32::from(u16::from_ne_bytes(*family)) {
+        libc::AF_INET => {
+            let host = rest.get(2..6)?.first_chunk::<4>()?;
+            Some(Object::Address {
+                host: IpAddr::V4(Ipv4Addr::from(*host)),
+                port: port()?,
+            })
+        }
+        libc::AF_INET6 => {
+            let host = rest.get(6..22)?.first_chunk::<16>()?;
+            Some(Object::Address {
+                host: IpAddr::V6(Ipv6Addr::from(*host)).to_canonical(),
+                port: port()?,
+            })
+        }
+        libc::AF_UNIX => {
+            let text = |bytes: &[u8]| {
+                let end = bytes.iter().position(|byte| *byte == 0);
+                let end = end.unwrap_or(bytes.len());
+                String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+            };
+            match rest.split_first()? {
+                (0, name) => Some(Object::Abstract(text(name))),
+                _ => Some(Object::Socket(plain(&text(rest)))),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// A path without `.`, `..` and double slashes, by its words alone.
+fn plain(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_bounded_and_hides_nothing() {
+        let mut table = Table::default();
+        let path = |n: u32| Object::Path {
+            path: format!("/{n}"),
+            access: Access::Read,
+        };
+        for n in 0..100_000 {
+            table.add(2, 2, path(n), Some(format!("/bin/{n}")));
+        }
+        table.add(2, 13, path(1), None);
+        table.add(2, 13, path(1), None);
+        assert_eq!(table.programs.len(), PROGRAMS);
+        let all = table.into_outcomes();
+        assert_eq!(all.len(), OF_EACH + 2);
+        let last = all.last().unwrap();
+        assert_eq!((last.errno, last.times), (13, 2));
+        assert_eq!(all.iter().map(|o| o.times).sum::<u64>(), 100_002);
+        let others: Vec<_> = all.iter().filter(|o| o.object.is_none()).collect();
+        assert_eq!(others.len(), 1);
+        assert_eq!(others[0].times, 100_000 - OF_EACH as u64);
+    }
+
+    #[test]
+    fn addresses_are_read_and_half_ones_are_none() {
+        let inet = [2, 0, 0, 80, 10, 0, 0, 1];
+        let host = |text: &str, port| {
+            let host = text.parse().unwrap();
+            Some(Object::Address { host, port })
+        };
+        assert_eq!(address_of(&inet), host("10.0.0.1", 80));
+        let mut six = [0; 28];
+        (six[0], six[3], six[23]) = (10, 53, 1);
+        assert_eq!(address_of(&six), host("::1", 53));
+        let named = |text: &str| Some(Object::Socket(text.to_owned()));
+        assert_eq!(address_of(b"\x01\0/run//x\0junk"), named("/run/x"));
+        let name = Some(Object::Abstract("bus".to_owned()));
+        assert_eq!(address_of(b"\x01\0\0bus"), name);
+        for end in 0..8 {
+            assert_eq!(address_of(&inet[..end]), None, "{end}");
+        }
+        assert_eq!(address_of(&[99, 0, 1, 2, 3, 4, 5, 6]), None);
+    }
+
+    #[test]
+    fn paths_are_plain() {
+        for (path, is) in [
+            ("/a/./b//../c/", "/a/c"),
+            ("/../..", "/"),
+            ("relative/../x", "relative/../x"),
+        ] {
+            assert_eq!(plain(path), is);
+        }
+    }
+
+    /// Every call of the list has a shape, or it would be watched for nothing.
+    #[test]
+    fn what_is_watched_is_understood() {
+        let list = include_str!("../../policies/syscalls/observed.toml");
+        let table: toml::Table = list.parse().unwrap();
+        let groups = table["observe"].as_array().unwrap();
+        let names = groups.iter().map(|group| group["names"].as_str().unwrap());
+        let names: Vec<&str> = names.flat_map(str::split_whitespace).collect();
+        assert!(names.len() > 30);
+        for name in names {
+            assert!(shape(name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What the kernel refused a cell that was watched, with what of the cell is behind it: each is asked
+//! as `lazaret why` would be. Where nothing of the cell is, nothing is said.
+
+use super::cell::Cell;
+use super::{blank, capability, network, path};
+use crate::container::supervise::{Access, Object, Outcome};
+use crate::error::Result;
+use crate::plan::seccomp::{Arch, words};
+use crate::plan::{IdMap, Step, What};
+use crate::policy::{self, call_needs};
+use crate::report::{Answer, Denial};
+use std::net::IpAddr;
+
+/// The refusals that the cell is behind, in their order.
+///
+/// # Errors
+/// As the decision.
+pub(in crate::engine) fn denials(cell: &Cell, outcomes: &[Outcome]) -> Result<Vec<Denial>> {
+    let mut denials = Vec::new();
+    for outcome in outcomes {
+        let name = Arch::native().name(outcome.number).unwrap_or("a call");
+        let by = match &outcome.object {
+            Some(object) => by(cell, name, object, i32::from(outcome.errno))?,
+            // Too many to be kept apart: the first ones say why.
+            None => None,
+        };
+        let Some(answer) = by else { continue };
+        denials.push(Denial {
+            call: match &outcome.object {
+                Some(object) => in_words(outcome.number, name, object),
+                None => words::others(Arch::native(), outcome.number),
+            },
+            number: Some(outcome.number),
+            program: outcome.program.clone(),
+            count: outcome.times,
+            errno: outcome.errno,
+            by: of(answer),
+        });
+    }
+    Ok(denials)
+}
+
+/// A call with what it was about.
+fn in_words(number: u32, name: &str, object: &Object) -> String {
+    let quoted = crate::image::quote::quoted;
+    match object {
+        Object::Path { path, access } => {
+            let access = match (name, access) {
+                ("open" | "openat" | "openat2", Access::Read) => ", to read",
+                ("open" | "openat" | "openat2" | "creat", _) => ", to write",
+                _ => "",
+            };
+            format!("{name}({}{access})", quoted(path))
+        }
+        Object::Address { host, port } => format!("{name}({})", endpoint(host, *port)),
+        Object::Socket(path) => format!("{name}({})", quoted(path)),
+        Object::Abstract(socket) => format!("{name}({})", quoted(&format!("@{socket}"))),
+        Object::Own => words::call(Arch::native(), number, &[0; words::SHOWN]),
+    }
+}
+
+fn endpoint(host: &IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(*host, port).to_string()
+}
+
+/// An answer of `why` as what is behind a refusal.
+fn of(answer: Answer) -> policy::Denial {
+    let (rule, why) = match (answer.rule.is_empty(), answer.why.is_empty()) {
+        (true, false) => (answer.answer, answer.why),
+        (true, true) => (answer.answer.clone(), answer.answer),
+        (false, true) => (answer.rule, answer.answer),
+        (false, false) => (answer.rule, answer.why),
+    };
+    policy::Denial {
+        rule,
+        origin: answer.origin,
+        why,
+        cure: answer.cure.unwrap_or_default(),
+    }
+}
+
+/// What of the cell is behind a refusal; `None`: nothing.
+fn by(cell: &Cell, name: &str, object: &Object, errno: i32) -> Result<Option<Answer>> {
+    match object {
+        Object::Path { path, access } => of_path(cell, name, path, *access, errno),
+        Object::Address { host, port } => of_address(cell, name, *host, *port, errno),
+        Object::Socket(at) => of_socket(cell, name, at, errno),
+        Object::Abstract(socket) => {
+            let mut answer = blank("", "socket");
+            network::abstract_socket(cell, socket, &mut answer)?;
+            let is_there = || listens(&format!("@{socket}"));
+            Ok((!answer.allowed && (errno == libc::EPERM || is_there())).then_some(answer))
+        }
+        Object::Own => of_ids(cell, name, errno),
+    }
+}
+
+fn of_path(
+    cell: &Cell,
+    name: &str,
+    path: &str,
+    access: Access,
+    errno: i32,
+) -> Result<Option<Answer>> {
+    let mut answer = blank("", "path");
+    path::inside(cell, path, access == Access::Write, &mut answer)?;
+    let place = cell.plan.place(path).map(|place| place.what);
+    let no_exec = match place {
+        Some(What::Tmpfs(tmpfs)) => tmpfs.no_exec.then_some(&tmpfs.path),
+        Some(What::Bind(bind)) => bind.no_exec.then_some(&bind.path),
+        _ => None,
+    };
+    if let (Access::Execute, libc::EACCES, Some(at)) = (access, errno, no_exec) {
+        answer.rule = format!("noexec on {}", policy::shown(at));
+        answer.why = "nothing that lies there is executed".to_owned();
+        answer.cure = Some(vec![format!(
+            "leave noexec out where {} is mounted, or say exec",
+            policy::shown(at)
+        )]);
+        return Ok(Some(answer));
+    }
+    match errno {
+        libc::ENOENT if answer.allowed => Ok(None),
+        // That an image lacks something is worth a word where this machine has it.
+        libc::ENOENT if matches!(place, Some(What::Root { .. })) => {
+            Ok(is_here(path, access).then_some(answer))
+        }
+        _ if !answer.allowed => Ok(Some(answer)),
+        libc::EACCES | libc::EPERM => by_permission(cell, name, path, answer),
+        _ => Ok(None),
+    }
+}
+
+/// Whether this machine has it; or what it would be made in, where it is to be made.
+fn is_here(path: &str, access: Access) -> bool {
+    let has = |path: &str| std::fs::symlink_metadata(path).is_ok();
+    let folder = path::parent_of(path);
+    has(path) || access == Access::Write && folder != "/" && has(folder)
+}
+
+/// Owner and permission bits refuse, and a capability would pass over them. `answer` says what is
+/// there.
+fn by_permission(cell: &Cell, name: &str, path: &str, answer: Answer) -> Result<Option<Answer>> {
+    let cap = match (name, call_needs(name)) {
+        (_, Some((cap @ ("CHOWN" | "FOWNER"), _))) => cap,
+        ("utime" | "utimes" | "futimesat" | "utimensat", _) => "FOWNER",
+        _ => "DAC_OVERRIDE",
+    };
+    let of = |answer: Answer| {
+        let mut facts = answer.facts.into_iter();
+        facts.find_map(|(label, mode)| (label == "mode").then_some(mode))
+    };
+    // Whether something can be made or removed is its folder's to say.
+    let of_file = match name {
+        "open" | "openat" | "openat2" | "creat" | "execve" | "execveat" | "truncate" => true,
+        _ => cap != "DAC_OVERRIDE",
+    };
+    let bits = of(answer).filter(|_| of_file);
+    let bits = match bits {
+        Some(bits) => Some(bits),
+        None => {
+            let mut folder = blank("", "path");
+            path::inside(cell, path::parent_of(path), false, &mut folder)?;
+            of(folder)
+        }
+    };
+    let root_owns = bits.as_ref().is_some_and(|mode| mode.contains("owner 0:"));
+    if !policy::is_root(&cell.grants.user.value) && root_owns && cap != "CHOWN" {
+        let user = policy::shown(&cell.grants.user.value);
+        let mut answer = blank("", "path");
+        answer.rule = format!("permission bits {}", bits.unwrap_or_default());
+        answer.origin = cell.grants.user.origin.clone();
+        answer.why = format!("the command runs as {user}");
+        answer.cure = Some(vec!["-u 0".to_owned()]);
+        return Ok(Some(answer));
+    }
+    needs(cell, cap, bits.map(|bits| format!("mode {bits}")))
+}
+
+/// A capability that is not held is behind it; where it is held, something else is.
+fn needs(cell: &Cell, cap: &str, because: Option<String>) -> Result<Option<Answer>> {
+    let mut answer = blank("", "capability");
+    capability::capability(cell, cap, &mut answer)?;
+    if answer.allowed {
+        return Ok(None);
+    }
+    answer.rule = format!("{cap} is not held");
+    let when = because.into_iter();
+    let why = when.chain((!answer.why.is_empty()).then(|| answer.why.clone()));
+    answer.why = why.collect::<Vec<_>>().join("; ");
+    Ok(Some(answer))
+}
+
+fn of_ids(cell: &Cell, name: &str, errno: i32) -> Result<Option<Answer>> {
+    let (map, origin) = cell.step(|step| match step {
+        Step::MapIds(map) => Some(map),
+        _ => None,
+    })?;
+    if matches!(map, IdMap::Single { .. }) {
+        let mut answer = blank("", "user");
+        answer.rule = "one id inside, because no subordinate ids are usable".to_owned();
+        answer.origin = origin.clone();
+        answer.why = "the only user and group inside are the caller's, as root".to_owned();
+        answer.cure = Some(vec![cell.no_subids().to_owned()]);
+        return Ok(Some(answer));
+    }
+    match (errno, call_needs(name)) {
+        (libc::EPERM, Some((cap, _))) => needs(cell, cap, None),
+        _ => Ok(None),
+    }
+}
+
+fn of_address(
+    cell: &Cell,
+    name: &str,
+    host: IpAddr,
+    port: u16,
+    errno: i32,
+) -> Result<Option<Answer>> {
+    let mut answer = blank("", "network");
+    let refused = matches!(errno, libc::EACCES | libc::EPERM);
+    match name {
+        "bind" if refused && port < 1024 => {
+            return needs(cell, "NET_BIND_SERVICE", Some(format!("port {port}")));
+        }
+        // Only an address that the cell's own network lacks.
+        "bind" if errno != libc::EADDRNOTAVAIL => return Ok(None),
+        _ => {}
+    }
+    let shown = endpoint(&host, port);
+    network::network(cell, &shown, host.is_loopback(), &mut answer)?;
+    // Nobody listens on the cell's own loopback; somebody may on this machine's.
+    if answer.allowed && host.is_loopback() && errno == libc::ECONNREFUSED {
+        network::loopback(cell, &shown, &mut answer)?;
+    }
+    Ok((!answer.allowed).then_some(answer))
+}
+
+fn of_socket(cell: &Cell, name: &str, at: &str, errno: i32) -> Result<Option<Answer>> {
+    if name == "bind" {
+        return of_path(cell, name, at, Access::Write, errno);
+    }
+    // Relative, or nobody's: the cell is not behind it.
+    if !at.starts_with('/') || !listens(at) {
+        return Ok(None);
+    }
+    let mut answer = blank("", "socket");
+    network::socket(cell, at, &mut answer)?;
+    Ok((!answer.allowed).then_some(answer))
+}
+
+/// Whether somebody of this machine has a Unix socket of this name (proc(5), "net/unix").
+fn listens(name: &str) -> bool {
+    let Ok(all) = std::fs::read("/proc/net/unix") else {
+        return false;
+    };
+    let all = String::from_utf8_lossy(&all);
+    all.lines()
+        .any(|line| line.split_ascii_whitespace().nth(7) == Some(name))
+}
