@@ -6,6 +6,7 @@
 
 mod account;
 mod images;
+mod learn;
 mod policy;
 mod receipt;
 mod run;
@@ -16,6 +17,7 @@ pub use images::{
     ImagesArgs, LoadArgs, LockArgs, PullArgs, RmiArgs, SaveArgs, SaveFormatArg, TrustArgs,
     VerifyArgs,
 };
+pub use learn::LearnArgs;
 pub use policy::{
     PolicyCheckArgs, PolicyDiffArgs, PolicyImportArgs, PolicyInitArgs, PolicyShowArgs,
     PolicyTestArgs, PolicyTrustArgs,
@@ -94,6 +96,8 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// Tell what a cell may, and by which rule
     Why(Box<WhyArgs>),
+    /// Run a command, and write the smallest policy that covers what it did
+    Learn(LearnArgs),
     /// Read a report of a run (run --report) back to people
     ExplainReport(ExplainReportArgs),
     /// Show the version

@@ -56,6 +56,7 @@ const VERBS: &[(&[&str], At, Wanted)] = &[
     (&["container", "rm"], At::Each, Wanted::Containers),
     (&["container", "inspect"], At::Each, Wanted::Containers),
     (&["inspect"], At::Each, Wanted::Both),
+    (&["learn"], At::First, Wanted::Images),
     (&["why"], At::First, Wanted::Questions),
 ];
 

@@ -9,6 +9,7 @@ mod complete;
 mod completion;
 mod env;
 mod instant;
+mod learn;
 mod limits;
 mod listing;
 mod man;
@@ -90,6 +91,10 @@ fn dispatch(verb: Verb) -> u8 {
         Verb::Receipt(args) => receipt_verb(args.verb),
         Verb::Doctor(args) => doctor(args),
         Verb::Why(args) => why_verb(*args),
+        Verb::Learn(args) => {
+            let done = learn::request(args).and_then(|r| engine::learn::learn(&r));
+            finish("learn", TEXT, done)
+        }
         Verb::ExplainReport(args) => explain_report(args),
         Verb::Version(args) => version(args),
         Verb::Completion(args) => finish("completion", TEXT, completion::completion(args.shell)),

@@ -73,7 +73,7 @@ fn unknown_flag(error: &clap::Error, spelled: &str, verb: &[&str], see: String) 
     }
     // What explains a run takes and refuses what a run does.
     let words = verb.last().copied().unwrap_or_default();
-    let of_run = matches!(words, "explain" | "why");
+    let of_run = matches!(words, "explain" | "why" | "learn");
     let known = refused::flag(if of_run { "run" } else { words }, spelled);
     let Some((long, _, why)) = known else {
         let hint = match text(error, ContextKind::SuggestedArg) {
@@ -133,8 +133,9 @@ fn verb_of(argv: &[OsString]) -> Vec<&str> {
     let Some(first) = words.next() else {
         return Vec::new();
     };
-    const SIMPLE: [&str; 24] = [
+    const SIMPLE: [&str; 25] = [
         "why",
+        "learn",
         "explain-report",
         "man",
         "pull",

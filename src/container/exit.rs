@@ -1,6 +1,7 @@
 //! How a cell ended, and what was counted and kept of it.
 
 use super::denials::Denied;
+use super::learner::Deeds;
 use super::meter::Meter;
 use super::observer::Outcome;
 use crate::error::Error;
@@ -28,6 +29,8 @@ pub struct Exit {
     pub untold: Option<i32>,
     /// What the kernel refused of that which was watched, in the order of their first.
     pub outcomes: Vec<Outcome>,
+    /// What it let pass, where all of it was watched.
+    pub deeds: Option<Deeds>,
 }
 
 /// What ended a cell.

@@ -4,6 +4,7 @@ pub mod cgroup;
 mod denials;
 mod exit;
 mod helper;
+mod learner;
 pub mod meter;
 mod names;
 mod observer;

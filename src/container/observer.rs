@@ -7,9 +7,10 @@
 //! hides no other. Where the observer ends, all that it watches ends (PTRACE_O_EXITKILL).
 
 use super::denials::{PROGRAMS, open_proc, program_of};
+use super::learner::{Before, Deeds, Learner};
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::Plan;
-use crate::plan::seccomp::Arch;
+use crate::plan::seccomp::{Arch, Observe};
+use crate::plan::{Plan, Step};
 use crate::sys::{Stop, Tracer};
 use rustix::fs::readlinkat;
 use rustix::process::Pid;
@@ -82,7 +83,16 @@ pub struct Outcome {
 
 /// The thread, while it watches.
 #[derive(Debug)]
-pub(super) struct Observer(JoinHandle<Vec<Outcome>>);
+pub(super) struct Observer(JoinHandle<Watched>);
+
+/// What was watched.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// What the kernel refused.
+    pub(super) outcomes: Vec<Outcome>,
+    /// What it let pass, where all is watched.
+    pub(super) deeds: Option<Deeds>,
+}
 
 impl Observer {
     /// Watches the process of `payload`, and everybody that it makes, from here on.
@@ -97,7 +107,7 @@ impl Observer {
             Err(errno) => {
                 // Who waits for it is there.
                 tell.send(Err(errno)).unwrap_or_default();
-                Vec::new()
+                Watched::default()
             }
             Ok(tracer) => {
                 tell.send(Ok(())).unwrap_or_default();
@@ -110,8 +120,8 @@ impl Observer {
         Ok(Self(thread))
     }
 
-    /// What was refused, once everybody who is watched has ended.
-    pub(super) fn end(self) -> Vec<Outcome> {
+    /// What was watched, once everybody who is has ended.
+    pub(super) fn end(self) -> Watched {
         self.0.join().unwrap_or_default()
     }
 }
@@ -157,7 +167,7 @@ enum Shape {
     File,
     /// An address and its length.
     Address { address: usize, length: usize },
-    /// Ids.
+    /// Ids, or whom a signal goes to.
     Own,
 }
 
@@ -198,9 +208,8 @@ fn shape(name: &str) -> Option<Shape> {
             address: 4,
             length: 5,
         },
-        "setuid" | "setgid" | "setreuid" | "setregid" | "setresuid" | "setresgid" | "setgroups" => {
-            Shape::Own
-        }
+        "setuid" | "setgid" | "setreuid" | "setregid" | "setresuid" | "setresgid" | "setgroups"
+        | "kill" | "tkill" | "tgkill" => Shape::Own,
         _ => return None,
     })
 }
@@ -281,48 +290,69 @@ struct Watch {
     plan: Plan,
     proc: Option<OwnedFd>,
     /// Calls that have begun, by their threads.
-    begun: HashMap<u32, (u32, [u64; 6])>,
+    begun: HashMap<u32, Begun>,
     table: Table,
+    learner: Option<Learner>,
+}
+
+/// A call that has begun.
+#[derive(Debug)]
+struct Begun {
+    number: u32,
+    args: [u64; 6],
+    /// Where one learns: what it is about, which execve leaves nobody to ask for, and what was so.
+    learned: Option<(Option<Object>, Before)>,
 }
 
 impl Watch {
     fn new(tracer: Tracer, plan: Plan) -> Self {
+        let all = plan.steps().iter().any(|planned| match &planned.step {
+            Step::Seccomp(profile) => profile.observed == Some(Observe::Everything),
+            _ => false,
+        });
         Self {
             tracer,
             plan,
             proc: open_proc(),
             begun: HashMap::new(),
             table: Table::default(),
+            learner: all.then(Learner::default),
         }
     }
 
     /// Until nobody is left; or until ptrace(2) fails in a way that is none of theirs: then they end
     /// with the thread.
-    fn watch(mut self) -> Vec<Outcome> {
+    fn watch(mut self) -> Watched {
         while let Ok((thread, stop)) = self.tracer.wait() {
             let goes_on = match stop {
-                Stop::Call { number, args } => {
-                    self.begun.insert(thread, (number, args));
-                    self.tracer.go_to_the_end(thread)
-                }
+                Stop::Call { number, args } => match self.begins(thread, number, args) {
+                    true => self.tracer.go_to_the_end(thread),
+                    false => self.tracer.go_on(thread, 0),
+                },
                 Stop::Done(outcome) => {
-                    if let (Some((number, args)), Err(errno)) =
-                        (self.begun.remove(&thread), outcome)
-                    {
-                        self.refused(thread, number, &args, errno);
+                    match (self.begun.remove(&thread), outcome) {
+                        (Some(begun), Err(errno)) => {
+                            self.refused(thread, begun.number, &begun.args, errno);
+                        }
+                        (Some(begun), Ok(_)) => self.passed(thread, begun),
+                        (None, _) => {}
                     }
                     self.tracer.go_on(thread, 0)
                 }
                 Stop::Executed { former } => {
-                    self.begun.remove(&former);
-                    self.begun.remove(&thread);
+                    let begun = self.begun.remove(&former);
+                    self.forget(former);
+                    self.forget(thread);
+                    if let Some(begun) = begun {
+                        self.passed(thread, begun);
+                    }
                     self.tracer.go_on(thread, 0)
                 }
                 Stop::Signal(signal) => self.tracer.go_on(thread, signal),
                 Stop::Stopped => self.tracer.stay(thread),
                 Stop::Other => self.tracer.go_on(thread, 0),
                 Stop::Ended => {
-                    self.begun.remove(&thread);
+                    self.forget(thread);
                     Ok(())
                 }
             };
@@ -330,7 +360,57 @@ impl Watch {
                 break;
             }
         }
-        self.table.into_outcomes()
+        Watched {
+            outcomes: self.table.into_outcomes(),
+            deeds: self.learner.map(Learner::into_deeds),
+        }
+    }
+
+    fn forget(&mut self, thread: u32) {
+        self.begun.remove(&thread);
+        if let Some(learner) = &mut self.learner {
+            learner.forget(thread);
+        }
+    }
+
+    /// A call begins; whether its end says something.
+    fn begins(&mut self, thread: u32, number: u32, args: [u64; 6]) -> bool {
+        let name = Arch::native().name(number).unwrap_or_default();
+        let shape = shape(name);
+        let mut learned = None;
+        if self.learner.is_some() {
+            let object = shape.and_then(|shape| self.object(thread, shape, &args));
+            if let (Some(learner), Some(proc)) = (&mut self.learner, &self.proc) {
+                learner.calls(number);
+                if shape.is_some() {
+                    let before = learner.before(proc.as_fd(), thread, name, &args, object.as_ref());
+                    learned = Some((object, before));
+                }
+            }
+        }
+        if shape.is_some() {
+            let begun = Begun {
+                number,
+                args,
+                learned,
+            };
+            self.begun.insert(thread, begun);
+        }
+        shape.is_some()
+    }
+
+    /// What the kernel let pass.
+    fn passed(&mut self, thread: u32, begun: Begun) {
+        let name = Arch::native().name(begun.number).unwrap_or_default();
+        let (Some(learner), Some(proc), Some((object, before))) =
+            (&mut self.learner, &self.proc, begun.learned)
+        else {
+            return;
+        };
+        let (proc, args) = (proc.as_fd(), &begun.args);
+        let program = program_of(proc, thread);
+        let (object, program) = (object.as_ref(), program.as_deref());
+        learner.passed(proc, thread, name, args, object, &before, program);
     }
 
     /// Takes a refusal in, if the cell may be behind it.

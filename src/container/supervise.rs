@@ -6,6 +6,7 @@ pub use super::denials::Denied;
 use super::denials::{Denials, IN_A_TURN};
 use super::exit::ended;
 pub use super::exit::{Ended, Exit};
+pub use super::learner::{Deeds, Used};
 use super::meter::{Holder, Meter, What};
 use super::observer::Observer;
 pub use super::observer::{Access, Object, Outcome};
@@ -165,6 +166,7 @@ pub fn supervise(
             denied: Vec::new(),
             untold: None,
             outcomes: Vec::new(),
+            deeds: None,
         },
         control_open: true,
         payload_open: true,
@@ -182,7 +184,8 @@ pub fn supervise(
     };
     // Whoever is watched ends only once that is known to who watches.
     if let Some(observer) = this.observer.take() {
-        this.exit.outcomes = observer.end();
+        let watched = observer.end();
+        (this.exit.outcomes, this.exit.deeds) = (watched.outcomes, watched.deeds);
     }
     // pid 1 has ended or was killed: wait until the kernel has taken everything down.
     this.exit.usage = this.running.reap()?;

@@ -7,10 +7,11 @@ use super::why::{self, Cell};
 use crate::container::supervise::{Denied, Exit};
 use crate::error::{Result, strerror};
 use crate::image::ImageName;
-use crate::plan::seccomp::{Arch, words};
+use crate::plan::seccomp::{self, Arch, words};
 use crate::policy::{Denials, Explain, Granted, Grants, Origin, Policy, Refused};
 use crate::report::{self, Denial};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 
 /// Decides on what nobody decided, whether refusals are told, by whether somebody reads it; and says
 /// so where they cannot be. To be called before there is a plan.
@@ -70,14 +71,21 @@ pub(super) fn tell(
         if matches!(asked.origin, Origin::Flag(_)) {
             report::note(&untold(errno));
         }
-        if asked.value != Explain::Full {
+        if asked.value.observes().is_none() {
             return Ok(());
         }
     }
     let mut denials = Vec::with_capacity(exit.denied.len());
     if !exit.denied.is_empty() {
         let rules = Denials::new(policy, image, grants)?;
-        denials.extend(exit.denied.iter().map(|denied| {
+        // Who learns hears of those that libraries fall back from, too.
+        let quiet = match asked.value {
+            Explain::Learn => seccomp::told::quiet()?,
+            _ => BTreeMap::new(),
+        };
+        let name = |denied: &&Denied| Arch::native().name(denied.number?);
+        let told_of = |denied: &&Denied| name(denied).is_none_or(|name| !quiet.contains_key(name));
+        denials.extend(exit.denied.iter().filter(told_of).map(|denied| {
             let refused = Refused {
                 number: denied.number,
                 args: denied.args,

@@ -10,7 +10,9 @@ pub mod explain_report;
 pub mod find;
 pub mod images;
 pub mod inspect;
+
 mod journal;
+pub mod learn;
 mod limits;
 pub mod load;
 pub mod lock;
@@ -43,13 +45,13 @@ pub mod why;
 
 pub use request::{
     ContainerFilter, DfRequest, DoctorRequest, ExplainReportRequest, ImageFilter, ImagesRequest,
-    InspectKind, InspectRequest, LoadRequest, LoadSource, LockPlace, LockRequest, LockWhat,
-    LoginRequest, LogoutRequest, PolicyCheckRequest, PolicyDiffRequest, PolicyImportRequest,
-    PolicyInitRequest, PolicyShowRequest, PolicyTestRequest, PolicyTrustRequest, Prune,
-    PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen, PushRequest, ReceiptVerifyRequest,
-    RemoteRequest, RmRequest, RmiRequest, RunRequest, SaveFormat, SaveRequest, SearchRequest,
-    TagRequest, ToolRequest, TrustRequest, VerifyRequest, VersionRequest, WantedImage, WhyQuestion,
-    WhyRequest,
+    InspectKind, InspectRequest, LearnRequest, LoadRequest, LoadSource, LockPlace, LockRequest,
+    LockWhat, LoginRequest, LogoutRequest, PolicyCheckRequest, PolicyDiffRequest,
+    PolicyImportRequest, PolicyInitRequest, PolicyShowRequest, PolicyTestRequest,
+    PolicyTrustRequest, Prune, PruneFilter, PruneRequest, PsRequest, PullRequest, PullWhen,
+    PushRequest, ReceiptVerifyRequest, RemoteRequest, RmRequest, RmiRequest, RunRequest,
+    SaveFormat, SaveRequest, SearchRequest, TagRequest, ToolRequest, TrustRequest, VerifyRequest,
+    VersionRequest, WantedImage, WhyQuestion, WhyRequest,
 };
 
 use crate::container::record::Containers;

@@ -118,6 +118,18 @@ pub enum WhyQuestion {
     Abstract(String),
 }
 
+/// `learn`.
+#[derive(Debug, Clone)]
+pub struct LearnRequest {
+    /// What is run.
+    pub run: RunRequest,
+    /// `-o`: the profile to write, `NAME.toml`; its system calls go beside it. `None`: that which is
+    /// learnt on, else `learnt.toml`.
+    pub output: Option<PathBuf>,
+    /// `--merge`: what was learnt before.
+    pub merge: Option<PathBuf>,
+}
+
 /// `explain-report`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplainReportRequest {

@@ -41,7 +41,7 @@ pub(super) struct Decision {
     pub(super) map: IdMap,
     pub(super) rootfs: RootFs,
     /// The binds' sources and the devices, held open.
-    sources: Vec<OwnedFd>,
+    pub(super) sources: Vec<OwnedFd>,
 }
 
 /// Who only looks, and so fetches nothing.
@@ -532,7 +532,7 @@ pub(super) fn plan_of(
 }
 
 /// docker refuses a pty for an input that is none.
-fn check_terminal(request: &RunRequest) -> Result<()> {
+pub(super) fn check_terminal(request: &RunRequest) -> Result<()> {
     let asked = &request.request;
     if asked.tty && asked.interactive && !rustix::termios::isatty(rustix::stdio::stdin()) {
         return Err(Error::new(Kind::Usage, "standard input is not a terminal")

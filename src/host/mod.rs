@@ -33,7 +33,9 @@ pub use ids::pick_range;
 pub use interrupts::{Interrupts, unless_ignored};
 pub use lock_file::LockFile;
 pub use outside::outside;
-pub use policy_files::{InForce, Places, Text, key_file, policy, policy_from, policy_with, today};
+pub use policy_files::{
+    InForce, Places, Text, key_file, policy, policy_from, policy_under, policy_with, today,
+};
 pub use project::{ProjectFile, TrustRecord, named, write_new};
 pub use registries::{Mirror, Registry, registries};
 

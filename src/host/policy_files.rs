@@ -65,7 +65,31 @@ pub fn policy_from(places: &Places, profile: Option<&str>) -> Result<InForce> {
         Some(from) => project::trusted(from, places.user.as_deref())?,
         None => (None, Vec::new()),
     };
-    let policy = put_together(places, project.as_ref(), profile)?;
+    let policy = put_together(places, project.as_ref(), profile, Vec::new())?;
+    Ok(InForce { policy, notes })
+}
+
+/// As [`policy`] with the profile `name`, whose text is `text`: to see what it would decide where it
+/// were one of the caller's own.
+///
+/// # Errors
+/// As [`policy`].
+pub fn policy_under(name: &str, text: &str) -> Result<InForce> {
+    let places = Places::own();
+    let (project, notes) = match &places.project {
+        Some(from) => project::trusted(from, places.user.as_deref())?,
+        None => (None, Vec::new()),
+    };
+    let own = Text {
+        name: format!("{name}.toml"),
+        bytes: text.as_bytes().to_vec(),
+    };
+    let wanted = Wanted {
+        system: false,
+        name: name.to_owned(),
+        said_by: "--profile".to_owned(),
+    };
+    let policy = put_together(&places, project.as_ref(), Some(name), vec![(wanted, own)])?;
     Ok(InForce { policy, notes })
 }
 
@@ -74,10 +98,15 @@ pub fn policy_from(places: &Places, profile: Option<&str>) -> Result<InForce> {
 /// # Errors
 /// As [`policy`].
 pub fn policy_with(places: &Places, project: &ProjectFile) -> Result<Policy> {
-    put_together(places, Some(project.text()), None)
+    put_together(places, Some(project.text()), None, Vec::new())
 }
 
-fn put_together(places: &Places, project: Option<&Text>, profile: Option<&str>) -> Result<Policy> {
+fn put_together(
+    places: &Places,
+    project: Option<&Text>,
+    profile: Option<&str>,
+    mut profiles: Vec<(Wanted, Text)>,
+) -> Result<Policy> {
     let uid = rustix::process::geteuid().as_raw();
     let system = Text::read(&places.system, 0)?;
     let user = match &places.user {
@@ -93,7 +122,6 @@ fn put_together(places: &Places, project: Option<&Text>, profile: Option<&str>) 
         (None, None, None, None) => (1970, 1, 1),
         _ => today(),
     };
-    let mut profiles: Vec<(Wanted, Text)> = Vec::new();
     let mut beside: Vec<(String, Vec<u8>)> = Vec::new();
     loop {
         let read: Vec<_> = profiles

@@ -330,7 +330,9 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     if abi >= 5 {
         let granted = grants.host_devices.iter();
         let granted = granted.map(|device| device.value.target.as_str());
-        for path in ["/dev/pts", "/dev/tty"].into_iter().chain(granted) {
+        let tty = grants.devices.value.iter().any(|node| node == "tty");
+        let tty = tty.then_some("/dev/tty");
+        for path in ["/dev/pts"].into_iter().chain(tty).chain(granted) {
             rules.push(LandlockRule {
                 path: path.to_owned(),
                 files: false,
@@ -429,9 +431,9 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     let explain = grants.explain.as_ref().map(|explain| explain.value);
     let mut syscalls = syscalls;
     syscalls.told = explain.is_some_and(Explain::calls) && syscalls.can_tell();
-    if let Some(full) = grants.explain.as_ref().filter(|e| e.value == Explain::Full) {
-        syscalls.observed = Some(seccomp::Observe::Outcomes);
-        add(Payload, Step::AwaitObserver, &full.origin);
+    syscalls.observed = explain.and_then(Explain::observes);
+    if let (Some(_), Some(asked)) = (syscalls.observed, &grants.explain) {
+        add(Payload, Step::AwaitObserver, &asked.origin);
     }
     add(Payload, Step::Seccomp(syscalls), origin);
     let variable = |e: &Granted<(String, String)>| Variable {

@@ -3,7 +3,7 @@
 use super::facts::Cgroup;
 use super::ulimits::Ulimit;
 use crate::image::Digest;
-use crate::plan::seccomp::Profile;
+use crate::plan::seccomp::{Observe, Profile};
 use std::fmt;
 use std::time::Duration;
 
@@ -104,6 +104,8 @@ pub enum Explain {
     /// Those, and what the kernel refuses because of how the cell is made: files, programs, sockets,
     /// other users.
     Full,
+    /// Those, and all that the kernel lets pass: what `lazaret learn` sets, and no rule or flag spells.
+    Learn,
 }
 
 impl Explain {
@@ -113,6 +115,7 @@ impl Explain {
             Self::Off => "off",
             Self::Calls => "calls",
             Self::Full => "full",
+            Self::Learn => "learn",
         }
     }
 
@@ -126,6 +129,15 @@ impl Explain {
     /// Whether refused system calls are told.
     pub fn calls(self) -> bool {
         self != Self::Off
+    }
+
+    /// Which calls are watched that pass.
+    pub fn observes(self) -> Option<Observe> {
+        match self {
+            Self::Off | Self::Calls => None,
+            Self::Full => Some(Observe::Outcomes),
+            Self::Learn => Some(Observe::Everything),
+        }
     }
 }
 

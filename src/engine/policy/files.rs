@@ -4,7 +4,7 @@ use super::width;
 use crate::engine::request::{PolicyCheckRequest, PolicyInitRequest, PolicyTrustRequest};
 use crate::error::{Error, Kind, Result};
 use crate::host::{self, Places, ProjectFile, TrustRecord};
-use crate::policy::{Idle, Policy, Problem, diff, problems};
+use crate::policy::{Idle, Policy, Problem, diff, problems, profile_name};
 use crate::report::{self, Format, clean, wrap};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub fn check(request: &PolicyCheckRequest) -> Result<u8> {
         let problems = problems(&text.file(), host::today());
         let (error, idle) = match problems.is_empty() {
             false => (None, Vec::new()),
-            true => in_its_place(file),
+            true => in_its_place(file, &text),
         };
         found.push(Found {
             file: file.to_string_lossy().into_owned(),
@@ -80,8 +80,9 @@ pub fn check(request: &PolicyCheckRequest) -> Result<u8> {
 }
 
 /// Whether a file could be put in force at its own level, and which rules would do nothing: the
-/// administrator's by its path, a project's by its name, any other as the user's.
-fn in_its_place(file: &Path) -> (Option<Error>, Vec<Idle>) {
+/// administrator's by its path, a project's by its name, a profile as `--profile` would take it, any
+/// other as the user's.
+fn in_its_place(file: &Path, text: &host::Text) -> (Option<Error>, Vec<Idle>) {
     let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let places = Places {
         project: None,
@@ -91,6 +92,9 @@ fn in_its_place(file: &Path) -> (Option<Error>, Vec<Idle>) {
         host::policy_from(&places, None).map(|force| force.policy)
     } else if whole.file_name().is_some_and(|name| name == PROJECT) {
         ProjectFile::read(whole).and_then(|project| host::policy_with(&places, &project))
+    } else if let Some(name) = profile_name(text.file().bytes) {
+        let text = String::from_utf8_lossy(text.file().bytes).into_owned();
+        host::policy_under(&name, &text).map(|force| force.policy)
     } else {
         let user = Some(whole);
         host::policy_from(&Places { user, ..places }, None).map(|force| force.policy)

@@ -196,7 +196,7 @@ fn of_ids(cell: &Cell, name: &str, errno: i32) -> Result<Option<Answer>> {
         Step::MapIds(map) => Some(map),
         _ => None,
     })?;
-    if matches!(map, IdMap::Single { .. }) {
+    if matches!(map, IdMap::Single { .. }) && name.starts_with("set") {
         let mut answer = blank("", "user");
         answer.rule = "one id inside, because no subordinate ids are usable".to_owned();
         answer.origin = origin.clone();

@@ -278,7 +278,12 @@ impl Profile {
             return Ok(None);
         }
         if let Some(observe) = self.observed {
-            let rules = self.rules()?.told(&told::quiet()?).observed(observe)?;
+            let quiet = match observe {
+                Observe::Outcomes => told::quiet()?,
+                // Who learns wants to know what was tried, too.
+                Observe::Everything => BTreeMap::new(),
+            };
+            let rules = self.rules()?.told(&quiet).observed(observe)?;
             return rules.compile(arch).map(Some);
         }
         let ready = self.shipped.told(arch).filter(|_| self.caps.is_empty());
