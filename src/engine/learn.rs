@@ -10,6 +10,7 @@ use super::why::Cell;
 use super::{LearnRequest, explain};
 use crate::container::supervise::{Deeds, Denied, Used};
 use crate::error::{Context, Error, Kind, Result};
+use crate::plan::own_nodes;
 use crate::plan::seccomp::Arch;
 use crate::policy::{
     BROADER, Explain, Granted, HostFacts, ImageFacts, Learnt, Origin, Reason, Request, Verdict,
@@ -29,23 +30,39 @@ const ROUNDS: usize = 32;
 /// Bytes of a policy, or of its system calls, that is learnt on.
 const MOST: u64 = 1 << 20;
 
-/// Calls that a profile of system calls always has: what the launch itself makes under it, what a
-/// signal or an end takes, and clocks that a program reads without a call on most machines, and with
-/// one on others (vdso(7)).
-const ALWAYS: &[&str] = &[
-    "execve",
-    "write",
-    "sendmsg",
+/// Calls that a profile of system calls has whether they were seen or not, because chance decides
+/// whether a program makes them: what waits for another thread and what does not, memory that grows in
+/// place or moves, how it ends; clocks that are read without a call on most machines (vdso(7)); and what
+/// the launch itself makes under it. All of them act on the program alone.
+const BY_CHANCE: &[&str] = &[
+    "brk",
+    "clock_getres",
+    "clock_gettime",
+    "clock_nanosleep",
     "close",
+    "execve",
     "exit",
     "exit_group",
-    "rt_sigreturn",
-    "restart_syscall",
-    "clock_gettime",
-    "clock_getres",
-    "gettimeofday",
-    "time",
+    "futex",
     "getcpu",
+    "getpid",
+    "gettid",
+    "gettimeofday",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "restart_syscall",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_yield",
+    "sendmsg",
+    "tgkill",
+    "time",
+    "write",
+    "writev",
 ];
 
 /// Runs, learns and writes; returns the command's exit code.
@@ -187,7 +204,12 @@ fn older(file: &Path, json: &Path) -> Result<(Learnt, BTreeSet<String>)> {
     let groups = value["syscalls"]
         .as_array()
         .ok_or_else(|| bad("no syscalls"))?;
-    let names = groups.iter().filter_map(|group| group["names"].as_array());
+    // What was added for chance is added anew.
+    let seen = groups.iter().filter(|group| {
+        let comment = group["comment"].as_str().unwrap_or_default();
+        !comment.starts_with(BROADER)
+    });
+    let names = seen.filter_map(|group| group["names"].as_array());
     let names = names.flatten().filter_map(|name| name.as_str());
     Ok((learnt, names.map(str::to_owned).collect()))
 }
@@ -225,7 +247,7 @@ fn of_deeds(asked: &Request, deeds: &Deeds) -> Result<Learnt> {
     }
     let needed = "lazaret hands it to every command as its standard input";
     learnt.one("give", None, "devices", "null", needed);
-    for node in ["zero", "full", "random", "urandom", "tty"] {
+    for node in own_nodes().filter(|node| *node != "null") {
         if let Some(used) = deeds.paths.get(&format!("/dev/{node}")) {
             let reason = format!("learnt: opened {}", times(used.times));
             learnt.one("give", None, "devices", node, &reason);
@@ -351,8 +373,13 @@ fn cover(
     host: &HostFacts,
     deeds: &Deeds,
 ) -> Result<()> {
+    // Without the caller's own rules, which may allow as much by themselves: it stands for itself.
+    let places = crate::host::Places {
+        user: None,
+        ..crate::host::Places::own()
+    };
     for _ in 0..ROUNDS {
-        let policy = crate::host::policy_under(name, &learnt.text(name, ""))?.policy;
+        let policy = crate::host::policy_under(&places, name, &learnt.text(name, ""))?.policy;
         let mut reasons: Vec<Reason> = Vec::new();
         if asked.keep_id {
             reasons.extend(keep_id(&policy, &asked.image, host).err());
@@ -477,11 +504,7 @@ fn calls_of(deeds: &Deeds, denied: &[Denied]) -> BTreeSet<String> {
     let made = deeds.calls.keys().copied();
     let tried = denied.iter().filter_map(|denied| denied.number);
     let names = made.chain(tried).filter_map(|number| arch.name(number));
-    let always = ALWAYS
-        .iter()
-        .copied()
-        .filter(|name| arch.number(name).is_some());
-    names.chain(always).map(str::to_owned).collect()
+    names.map(str::to_owned).collect()
 }
 
 /// The calls as a profile of system calls (OCI runtime specification, config-linux.md, "Seccomp").
@@ -490,11 +513,26 @@ fn seccomp(calls: &BTreeSet<String>) -> Result<String> {
         "aarch64" => "SCMP_ARCH_AARCH64",
         _ => "SCMP_ARCH_X86_64",
     };
+    let by_chance = BY_CHANCE
+        .iter()
+        .filter(|name| Arch::native().number(name).is_some());
+    let by_chance: Vec<&&str> = by_chance.filter(|name| !calls.contains(**name)).collect();
     let profile = serde_json::json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": libc::EPERM,
         "architectures": [arch],
-        "syscalls": [{ "names": calls, "action": "SCMP_ACT_ALLOW" }],
+        "syscalls": [
+            {
+                "names": calls,
+                "action": "SCMP_ACT_ALLOW",
+                "comment": "made or tried by what was run",
+            },
+            {
+                "names": by_chance,
+                "action": "SCMP_ACT_ALLOW",
+                "comment": format!("{BROADER}: chance decides whether a program makes these"),
+            },
+        ],
     });
     let text = serde_json::to_string_pretty(&profile);
     let text = text.map_err(|e| Error::new(Kind::Malformed, format!("the profile: {e}")))?;

@@ -69,13 +69,12 @@ pub fn policy_from(places: &Places, profile: Option<&str>) -> Result<InForce> {
     Ok(InForce { policy, notes })
 }
 
-/// As [`policy`] with the profile `name`, whose text is `text`: to see what it would decide where it
+/// As [`policy_from`] with the profile `name`, whose text is `text`: to see what it would decide where it
 /// were one of the caller's own.
 ///
 /// # Errors
 /// As [`policy`].
-pub fn policy_under(name: &str, text: &str) -> Result<InForce> {
-    let places = Places::own();
+pub fn policy_under(places: &Places, name: &str, text: &str) -> Result<InForce> {
     let (project, notes) = match &places.project {
         Some(from) => project::trusted(from, places.user.as_deref())?,
         None => (None, Vec::new()),
@@ -89,7 +88,7 @@ pub fn policy_under(name: &str, text: &str) -> Result<InForce> {
         name: name.to_owned(),
         said_by: "--profile".to_owned(),
     };
-    let policy = put_together(&places, project.as_ref(), Some(name), vec![(wanted, own)])?;
+    let policy = put_together(places, project.as_ref(), Some(name), vec![(wanted, own)])?;
     Ok(InForce { policy, notes })
 }
 

@@ -64,6 +64,11 @@ const BYTES_PER_INODE: u64 = 16384;
 /// it was granted, and is not a hole.
 pub const HOST_NETWORK: &str = "# the network is the host's (--network host)";
 
+/// The names below /dev that a rule can give a cell of its own.
+pub fn own_nodes() -> impl Iterator<Item = &'static str> {
+    NODES.iter().map(|(name, ..)| *name)
+}
+
 /// The plan of the default cell.
 pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
     let mut steps = Vec::with_capacity(48);

@@ -17,7 +17,7 @@ pub mod tree;
 
 /// How layers are checked stands in plans too.
 pub use crate::policy::VerifyMode;
-pub use build::{Ground, HOST_NETWORK, build};
+pub use build::{Ground, HOST_NETWORK, build, own_nodes};
 pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
 pub use limits::{CellCgroup, Resource, Rlimit, Watch, Watched};
 pub use lookup::{Found, Lookup, lookup};

@@ -5,6 +5,7 @@ use super::grants::{Origin, Reason};
 use super::parse::{Entry, Key, Rule};
 use super::subject::Subject;
 use super::words;
+use crate::image::ImageName;
 
 impl Policy {
     /// The project's file, where there is one.
@@ -41,6 +42,17 @@ impl Policy {
             why,
             cure,
         }
+    }
+
+    /// The lines that give a cell of this image something that every cell could have.
+    pub fn give_cure(&self, image: &ImageName, snippet: &str) -> Vec<String> {
+        vec![
+            format!("to give it, add to {}", self.user_file),
+            "[[give]]".to_owned(),
+            format!("image = {}", words::toml(&Subject::of(image).full)),
+            snippet.to_owned(),
+            "reason = \"...\"".to_owned(),
+        ]
     }
 
     /// The lines that allow something for this image alone, if the level is the user's own.

@@ -16,6 +16,8 @@ use toml::{Table, Value};
 
 /// What marks a rule that grants more than was seen.
 pub const BROADER: &str = "broader than seen";
+/// The words of rules, in the order in which they are written.
+const WORDS: [&str; 5] = ["trust", "require", "give", "allow", "deny"];
 /// What begins a line of what was run, and of what was seen.
 const RUN: &str = "# run: ";
 const SEEN: &str = "# seen: ";
@@ -167,7 +169,7 @@ impl Learnt {
         let lines = |begin: &'static str| text.lines().filter_map(move |l| l.strip_prefix(begin));
         let seen = lines(SEEN).filter_map(|line| {
             let (kind, rest) = line.split_once(' ')?;
-            let (pattern, more) = rest.split_once("  ").unwrap_or((rest, ""));
+            let (pattern, more) = rest.split_once('\t').unwrap_or((rest, ""));
             Some(((kind.to_owned(), pattern.to_owned()), more.to_owned()))
         });
         Ok(Self {
@@ -215,12 +217,14 @@ impl Learnt {
         for ((kind, pattern), more) in &self.seen {
             let more = match more.as_str() {
                 "" => String::new(),
-                more => format!("  {more}"),
+                // No word of a stranger has one.
+                more => format!("\t{more}"),
             };
             let _infallible = writeln!(out, "{SEEN}{kind} {pattern}{more}");
         }
         let _infallible = write!(out, "\nversion = 1\nprofile = {}\n", words::toml(name));
-        for rule in &self.rules {
+        let of = |word: &'static str| self.rules.iter().filter(move |rule| rule.word == word);
+        for rule in WORDS.into_iter().flat_map(of) {
             let _infallible = writeln!(out, "\n[[{}]]", rule.word);
             for (key, value) in &rule.says {
                 let _infallible = writeln!(out, "{key} = {}", written(value));
@@ -255,7 +259,7 @@ pub fn profile_name(text: &[u8]) -> Option<String> {
 fn read(text: &str) -> std::result::Result<Vec<Rule>, String> {
     let table: Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
     let mut rules = Vec::new();
-    for word in ["trust", "require", "give", "allow", "deny"] {
+    for word in WORDS {
         let Some(all) = table.get(word) else { continue };
         for rule in all
             .as_array()

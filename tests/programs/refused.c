@@ -11,6 +11,7 @@
  *     connect|bind|send HOST PORT  over TCP; send is UDP
  *     unix PATH|@NAME              connect to it
  *     socket PATH                  bind it
+ *     kill UID                     kill a child that became that user
  *     untraced PATH                open it in a child that asks not to be watched (CLONE_UNTRACED)
  *     thread PATH                  open it in a thread
  *     vfork PATH                   open it in a vforked child
@@ -124,6 +125,18 @@ static int act(char **v)
 	if (IS("connect") || IS("bind") || IS("send")) return inet(what, a, atoi(b));
 	if (IS("unix")) return local(0, a);
 	if (IS("socket")) return local(1, a);
+	if (IS("kill")) {
+		int p[2], status;
+		char b = 0;
+		if (pipe(p)) return 249;
+		pid_t child = fork();
+		if (!child) { b = setuid(atoi(a)) ? errno : 0; if (write(p[1], &b, 1) == 1) for (;;) pause(); _exit(1); }
+		if (read(p[0], &b, 1) != 1 || b) return 248;
+		int e = GOT(kill(child, SIGTERM));
+		kill(child, SIGKILL);
+		waitpid(child, &status, WNOHANG);
+		return e;
+	}
 	if (IS("untraced")) {
 		int status;
 		pid_t child = syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0L, 0L, 0L, 0L);

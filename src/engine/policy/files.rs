@@ -94,7 +94,7 @@ fn in_its_place(file: &Path, text: &host::Text) -> (Option<Error>, Vec<Idle>) {
         ProjectFile::read(whole).and_then(|project| host::policy_with(&places, &project))
     } else if let Some(name) = profile_name(text.file().bytes) {
         let text = String::from_utf8_lossy(text.file().bytes).into_owned();
-        host::policy_under(&name, &text).map(|force| force.policy)
+        host::policy_under(&places, &name, &text).map(|force| force.policy)
     } else {
         let user = Some(whole);
         host::policy_from(&Places { user, ..places }, None).map(|force| force.policy)

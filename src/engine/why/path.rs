@@ -2,7 +2,7 @@
 
 use super::cell::{Beside, Cell};
 use crate::error::{Kind, Result};
-use crate::plan::{Found, HostBind, Lookup, Place, Step, Upper, What, lookup};
+use crate::plan::{Found, HostBind, Lookup, Place, Step, Upper, What, lookup, own_nodes};
 use crate::policy::{BindAsk, DeviceAsk, FileKind, Origin, shown};
 use crate::report::{Answer, human_size};
 
@@ -266,10 +266,17 @@ fn no_device(cell: &Cell, path: &str, answer: &mut Answer) -> Result<()> {
     });
     let asked = match asked {
         Ok(asked) => asked,
-        // A name that every cell's own /dev has for itself.
+        // A name that every cell's own /dev has for itself, where it is given.
         Err(error) if error.kind == Kind::Usage => {
-            answer.why = error.cause;
-            answer.cure = Some(Vec::new());
+            let name = path.strip_prefix("/dev/").unwrap_or(path);
+            let line = format!("devices = [{name:?}]");
+            (answer.why, answer.cure) = match own_nodes().any(|own| own == name) {
+                true => (
+                    "a cell has of its own what a rule gives".to_owned(),
+                    Some(cell.policy.give_cure(&cell.request.image, &line)),
+                ),
+                false => (error.cause, Some(Vec::new())),
+            };
             return Ok(());
         }
         Err(error) => return Err(error),

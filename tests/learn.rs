@@ -1,0 +1,543 @@
+//! `lazaret learn`: what a cell did becomes the smallest policy that covers it; under that policy the
+//! same runs, and nothing else does.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+mod support;
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
+use support::reports::{chmod, denials};
+use support::{Entry, Home, Image, Ran, need, program};
+
+/// `tests/programs/refused.c`, and files of several owners.
+fn image(home: &Home) -> String {
+    let refused = std::fs::read(program("refused")).unwrap();
+    Image::toolbox()
+        .with(&[
+            Entry::file("bin/refused", refused.clone()).mode(0o755),
+            Entry::file(
+                "bin/evil\"\n[[allow]]\ncaps = [\"SYS_ADMIN\"]\n\u{202e}",
+                refused,
+            )
+            .mode(0o755),
+            Entry::dir("srv"),
+            Entry::file("srv/open", "x").mode(0o644),
+            Entry::file("srv/his", "x").mode(0o600).owner(7, 7),
+            Entry::file("srv/theirs", "x").mode(0o604).owner(7, 0),
+        ])
+        .layout(home, "img")
+}
+
+fn learn(home: &Home, flags: &[&str], run: &[&str]) -> Ran {
+    let line = ["learn"].iter().chain(flags).chain(&["--"]).chain(run);
+    home.lazaret(line.collect::<Vec<_>>()).run()
+}
+
+/// The values of a key in all rules of a word.
+fn values(policy: &toml::Table, word: &str, key: &str) -> BTreeSet<String> {
+    let rules = policy.get(word).and_then(|rules| rules.as_array());
+    let lists = rules.into_iter().flatten().filter_map(|rule| rule.get(key));
+    let lists = lists.filter_map(|list| list.as_array()).flatten();
+    lists
+        .map(|value| value.as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn set(all: &[&str]) -> BTreeSet<String> {
+    all.iter().map(|one| (*one).to_owned()).collect()
+}
+
+fn policy(home: &Home, file: &str) -> toml::Table {
+    std::fs::read_to_string(home.path(file))
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// The names of a learnt profile of system calls.
+fn calls(home: &Home, file: &str) -> BTreeSet<String> {
+    let json: Value = serde_json::from_slice(&std::fs::read(home.path(file)).unwrap()).unwrap();
+    let groups = json["syscalls"].as_array().unwrap();
+    let names = groups
+        .iter()
+        .flat_map(|group| group["names"].as_array().unwrap());
+    names
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Puts a learnt policy where `--profile` finds it.
+fn install(home: &Home, file: &str) {
+    let folder = home.policy("").parent().unwrap().join("profiles");
+    std::fs::create_dir_all(&folder).unwrap();
+    chmod(&folder, 0o700);
+    std::fs::copy(home.path(file), folder.join(file)).unwrap();
+    chmod(&folder.join(file), 0o600);
+}
+
+const UNDER: [&str; 5] = [
+    "--explain=full",
+    "--profile",
+    "learnt",
+    "--security-opt",
+    "seccomp=learnt.seccomp.json",
+];
+
+/// Each act, and the capabilities that it takes.
+#[rustfmt::skip]
+const ACTS: &[(&[&str], &[&str])] = &[
+    (&["read", "/srv/open"], &[]),
+    (&["write", "/srv/open"], &[]),
+    (&["make", "/srv/new"], &[]),
+    (&["chmod", "/srv/open"], &[]),
+    (&["utime", "/srv/open"], &[]),
+    (&["chown", "/srv/open", "0"], &[]),
+    (&["unlink", "/srv/his"], &[]),
+    (&["setuid", "0"], &[]),
+    (&["kill", "0"], &[]),
+    (&["bind", "0.0.0.0", "8080"], &[]),
+    (&["chown", "/srv/open", "7"], &["CHOWN"]),
+    (&["chown", "/srv/his", "7"], &["CHOWN"]),
+    (&["chmod", "/srv/his"], &["FOWNER"]),
+    (&["read", "/srv/his"], &["DAC_OVERRIDE"]),
+    (&["write", "/srv/theirs"], &["DAC_OVERRIDE"]),
+    (&["setuid", "7"], &["SETUID"]),
+    (&["setgid", "7"], &["SETGID"]),
+    (&["setgroups", "7"], &["SETGID"]),
+    (&["kill", "7"], &["SETUID", "KILL"]),
+    (&["bind", "0.0.0.0", "80"], &["NET_BIND_SERVICE"]),
+];
+
+/// Exactly the capabilities that an act takes are learnt; under what was learnt it passes, and without
+/// any of them it does not.
+#[test]
+fn the_capabilities_that_acts_take_are_learnt() {
+    need!("userns", "overlay", "subuids");
+    let home = Home::new();
+    let image = image(&home);
+    for (act, caps) in ACTS {
+        let line = [&[image.as_str(), "refused"][..], act].concat();
+        let ran = learn(&home, &[], &line).ok();
+        assert_eq!(ran.out(), "0\n", "{act:?}: {ran}");
+        assert!(!ran.err().contains("cannot be seen"), "{act:?}: {ran}");
+        let learnt = values(&policy(&home, "learnt.toml"), "give", "caps");
+        assert_eq!(learnt, set(caps), "{act:?}\n{ran}");
+        install(&home, "learnt.toml");
+        let command = [&["refused"][..], act].concat();
+        let (ran, denied) = denials(&home, &UNDER, &image, &command);
+        assert_eq!(ran.out(), "0\n", "{act:?}: {ran}");
+        assert!(denied.is_empty(), "{act:?}: {denied:#?}");
+        for cap in *caps {
+            let without = [&UNDER[..], &["--cap-drop", cap]].concat();
+            let (ran, denied) = denials(&home, &without, &image, &command);
+            assert_ne!(ran.out(), "0\n", "{act:?} without {cap}");
+            let rule = denied.first().map(|d| d["rule"].to_string());
+            assert!(
+                rule.is_some_and(|rule| rule.contains(cap)),
+                "{act:?}: {denied:#?}"
+            );
+        }
+        for file in ["learnt.toml", "learnt.seccomp.json"] {
+            std::fs::remove_file(home.path(file)).unwrap();
+        }
+    }
+}
+
+/// A profile that checks: what was used, with what it was learnt from, and nothing more. Another act is
+/// refused under it and explained.
+#[test]
+fn what_was_learnt_runs_and_nothing_else_does() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    let acts =
+        "read /dev/zero , read /srv/open , mkdir /tmp/x , thread /srv/open , vfork /srv/open";
+    let command: Vec<&str> = ["refused"]
+        .into_iter()
+        .chain(acts.split_whitespace())
+        .collect();
+    let ran = learn(
+        &home,
+        &[],
+        &[&["-e", "WORD=x", &image], &command[..]].concat(),
+    )
+    .ok();
+    assert_eq!(ran.out(), "0\n".repeat(5));
+    ran.complains("to be read before they are used")
+        .complains("--profile learnt");
+    home.lazaret(["policy", "check", "learnt.toml"])
+        .run()
+        .ok()
+        .says("ok");
+    let text = std::fs::read_to_string(home.path("learnt.toml")).unwrap();
+    for part in [
+        format!("# run: {image} ("),
+        "refused read /dev/zero".to_owned(),
+        "# seen: read /srv/open".to_owned(),
+        "# seen: written /tmp/**".to_owned(),
+        "# seen: executed /bin/refused".to_owned(),
+        "whether it is read cannot be seen".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part}\n{text}");
+    }
+    let learnt = policy(&home, "learnt.toml");
+    assert_eq!(values(&learnt, "give", "caps"), set(&[]));
+    assert_eq!(values(&learnt, "give", "devices"), set(&["null", "zero"]));
+    assert_eq!(values(&learnt, "allow", "env"), set(&["WORD"]));
+    assert!(!learnt.contains_key("extends"));
+    let calls = calls(&home, "learnt.seccomp.json");
+    assert!(
+        calls.contains("clone") && !calls.contains("unlink") && calls.len() < 60,
+        "{calls:?}"
+    );
+
+    install(&home, "learnt.toml");
+    let flags = [&UNDER[..], &["-e", "WORD=x"]].concat();
+    let (again, denied) = denials(&home, &flags, &image, &command);
+    assert_eq!(again.ok().out(), "0\n".repeat(5));
+    assert!(denied.is_empty(), "{denied:#?}");
+    for (act, rule, cure) in [
+        (
+            &["unlink", "/srv/open"][..],
+            "seccomp=",
+            "allow unlink in that file",
+        ),
+        (
+            &["read", "/dev/full"],
+            "no rule gives it",
+            "devices = [\"full\"]",
+        ),
+        (&["chown", "/srv/open", "7"], "seccomp=", "in that file"),
+    ] {
+        let command = [&["refused"], act].concat();
+        let (ran, denied) = denials(&home, &flags, &image, &command);
+        assert_ne!(ran.out(), "0\n", "{act:?}");
+        assert_eq!(denied.len(), 1, "{act:?}: {denied:#?}");
+        assert!(
+            denied[0]["rule"].as_str().unwrap().contains(rule),
+            "{denied:#?}"
+        );
+        assert!(
+            denied[0]["cure"]
+                .to_string()
+                .replace('\\', "")
+                .contains(cure),
+            "{denied:#?}"
+        );
+    }
+    // A flag that the run did not have is not allowed.
+    let more = [&flags[..], &["-e", "OTHER=x"]].concat();
+    let line = [&["run", "--rm"][..], &more, &[&image, "true"]].concat();
+    home.lazaret(line).run().exits(125).complains("-e OTHER");
+}
+
+/// What was asked for is allowed as it was asked; where less would have done, that is marked.
+#[test]
+fn what_is_broader_than_seen_is_marked() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    for folder in [home.root().to_owned(), home.path("")] {
+        chmod(&folder, 0o755);
+    }
+    for folder in ["written", "read", "idle"] {
+        std::fs::create_dir(home.path(folder)).unwrap();
+        std::fs::write(home.path(folder).join("file"), "x").unwrap();
+        chmod(&home.path(folder), 0o777);
+        chmod(&home.path(folder).join("file"), 0o666);
+    }
+    home.policy("[[allow]]\nmounts = [\"./**:rw\"]\nnetwork = [\"host\"]\nreason = \"a test\"\n");
+    let flags = [
+        "-v",
+        "./written:/w:rw",
+        "-v",
+        "./read:/r:rw",
+        "-v",
+        "./idle:/i:ro",
+        "--network",
+        "host",
+        "--memory",
+        "100m",
+    ];
+    let acts = "write /w/file , read /r/file";
+    let command: Vec<&str> = ["refused"]
+        .into_iter()
+        .chain(acts.split_whitespace())
+        .collect();
+    learn(&home, &[], &[&flags[..], &[&image], &command].concat())
+        .ok()
+        .complains("3 of its rules grant more than was seen");
+    let text = std::fs::read_to_string(home.path("learnt.toml")).unwrap();
+    let reason = |part: &str| {
+        let rules = text
+            .split("\n\n")
+            .filter(|rule| rule.starts_with("[[allow]]"));
+        let mut found = rules.filter(|rule| rule.contains(part));
+        let rule = found.next().unwrap_or_else(|| panic!("{part}\n{text}"));
+        rule.lines()
+            .find(|line| line.starts_with("reason"))
+            .unwrap()
+            .to_owned()
+    };
+    let written = reason("/written:rw");
+    assert!(written.contains("written and read: /w/file"), "{written}");
+    assert!(!written.contains("broader"), "{written}");
+    assert!(reason("/read:rw").contains("broader than seen: nothing was written, :ro would do"));
+    assert!(reason("/idle").contains("broader than seen: nothing of it was used"));
+    assert!(reason("network").contains("broader than seen: nothing but loopback was used"));
+    // The same flags run under it, whatever the user's own rules allow.
+    install(&home, "learnt.toml");
+    let (ran, denied) = denials(&home, &[&UNDER[..], &flags].concat(), &image, &command);
+    assert_eq!(ran.ok().out(), "0\n0\n");
+    assert!(denied.is_empty(), "{denied:#?}");
+}
+
+/// What several runs needed is learnt on, and nothing that is there is replaced unasked.
+#[test]
+fn it_learns_on() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    let own = ["-o", "own.toml"];
+    learn(&home, &own, &[&image, "refused", "read", "/dev/zero"]).ok();
+    learn(&home, &own, &[&image, "true"])
+        .exits(125)
+        .complains("is there already")
+        .complains("--merge own.toml learns on");
+    let first = calls(&home, "own.seccomp.json");
+    assert!(!first.contains("unlink"));
+    learn(
+        &home,
+        &["--merge", "own.toml"],
+        &[&image, "refused", "unlink", "/srv/open"],
+    )
+    .ok();
+    let both = policy(&home, "own.toml");
+    assert_eq!(both["profile"].as_str(), Some("own"));
+    assert_eq!(values(&both, "give", "devices"), set(&["null", "zero"]));
+    let more = calls(&home, "own.seccomp.json");
+    assert!(more.is_superset(&first) && more.contains("unlink"));
+    let text = std::fs::read_to_string(home.path("own.toml")).unwrap();
+    assert_eq!(text.matches("# run: ").count(), 2, "{text}");
+    // The same again changes nothing; elsewhere, what was learnt on stays.
+    let line = [&image, "refused", "unlink", "/srv/open"].map(|word| word as &str);
+    learn(&home, &["--merge", "own.toml"], &line).ok();
+    assert_eq!(
+        std::fs::read_to_string(home.path("own.toml")).unwrap(),
+        text
+    );
+    learn(
+        &home,
+        &["--merge", "own.toml", "-o", "third.toml"],
+        &[&image, "refused", "mkdir", "/d"],
+    )
+    .ok();
+    assert_eq!(
+        std::fs::read_to_string(home.path("own.toml")).unwrap(),
+        text
+    );
+    assert!(calls(&home, "third.seccomp.json").is_superset(&more));
+    for (name, said) in [
+        ("a b.toml", "is no name of a profile"),
+        (".toml", "is no name of a profile"),
+        ("x.json", "is no name of a profile"),
+        ("no/x.toml", "no such file"),
+    ] {
+        learn(&home, &["-o", name], &[&image, "true"])
+            .exits(125)
+            .complains(said);
+    }
+    std::fs::write(home.path("bad.toml"), "version = 1\n[[give]]\ncaps = []\n").unwrap();
+    std::fs::write(home.path("bad.seccomp.json"), "{}").unwrap();
+    learn(&home, &["--merge", "bad.toml"], &[&image, "true"])
+        .exits(125)
+        .complains("without a reason");
+    learn(&home, &["--merge", "none.toml"], &[&image, "true"]).exits(125);
+    // A link is not written through.
+    symlink("target", home.path("link.toml")).unwrap();
+    learn(&home, &["-o", "link.toml"], &[&image, "true"]).exits(125);
+    assert!(!home.path("target").exists());
+}
+
+/// Names that programs, files and arguments have are words of strangers.
+#[test]
+fn what_hostile_programs_say_is_no_rule() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    let evil = "/bin/evil\"\n[[allow]]\ncaps = [\"SYS_ADMIN\"]\n\u{202e}";
+    let path = "/srv/\n[[give]]\ncaps = [\"KILL\"]\nreason = \"x\"\n\u{1b}[2J\u{202e}";
+    let bind = ["bind", "0.0.0.0", "80"];
+    let words = [
+        &[
+            image.as_str(),
+            evil,
+            "mkdir",
+            path,
+            ",",
+            "mkdir",
+            "/srv/x  y",
+            ",",
+        ],
+        &bind[..],
+    ]
+    .concat();
+    learn(&home, &[], &words).ok();
+    let learnt = policy(&home, "learnt.toml");
+    assert_eq!(values(&learnt, "give", "caps"), set(&["NET_BIND_SERVICE"]));
+    assert_eq!(values(&learnt, "allow", "caps"), set(&[]));
+    let text = std::fs::read_to_string(home.path("learnt.toml")).unwrap();
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+    home.lazaret(["policy", "check", "learnt.toml"]).run().ok();
+    // Nor are they after they were read back.
+    learn(&home, &["--merge", "learnt.toml"], &words).ok();
+    assert_eq!(
+        std::fs::read_to_string(home.path("learnt.toml")).unwrap(),
+        text
+    );
+}
+
+/// Learning is under every rule in force, and what is learnt takes none of them away.
+#[test]
+fn rules_in_force_stay_in_force() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    learn(&home, &[], &["-v", "/etc:/x", &image, "true"])
+        .exits(125)
+        .complains("refused by policy");
+    assert!(!home.path("learnt.toml").exists());
+    learn(&home, &[], &[&image, "true"]).ok();
+    install(&home, "learnt.toml");
+    let under = ["run", "--rm", "--profile", "learnt", &image, "true"];
+    home.lazaret(under).run().ok();
+    home.policy("[[trust]]\nimage = \"oci:/**\"\naccept = \"reject\"\nreason = \"a test\"\n");
+    home.lazaret(under)
+        .run()
+        .exits(125)
+        .complains("refused by policy");
+    learn(&home, &["-o", "x.toml"], &[&image, "true"])
+        .exits(125)
+        .complains("refused by policy");
+    home.policy("[[deny]]\ncaps = [\"NET_BIND_SERVICE\"]\nreason = \"a test\"\n");
+    let ran = learn(
+        &home,
+        &["-o", "y.toml"],
+        &[&image, "refused", "bind", "0.0.0.0", "80"],
+    );
+    assert_eq!(ran.ok().out(), format!("{}\n", libc::EACCES));
+    assert_eq!(values(&policy(&home, "y.toml"), "give", "caps"), set(&[]));
+}
+
+/// A command's exit code is that of `learn`; flags of a run that is kept are refused by name.
+#[test]
+fn its_ends_and_its_mistakes() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    learn(&home, &[], &[&image, "toolbox", "exit", "7"]).exits(7);
+    learn(
+        &home,
+        &["-o", "k.toml"],
+        &[&image, "toolbox", "kill-self", "9"],
+    )
+    .exits(137);
+    let long = ["--timeout", "300ms", &image, "toolbox", "sleep", "60"];
+    learn(&home, &["-o", "t.toml"], &long).exits(137);
+    assert!(home.path("t.toml").exists());
+    learn(&home, &["-o", "n.toml"], &[&image, "nothing-there"]).exits(127);
+    for flag in [
+        &["--name", "x"][..],
+        &["--report", "r"],
+        &["--dry-run"],
+        &["--security-opt", "seccomp=x"],
+    ] {
+        learn(
+            &home,
+            &["-o", "f.toml"],
+            &[flag, &[&image, "true"]].concat(),
+        )
+        .exits(125)
+        .complains(&format!("{}: learn keeps nothing", flag[0]));
+    }
+    home.lazaret(["learn"])
+        .run()
+        .exits(125)
+        .complains("missing RUN-ARGS");
+    home.lazaret(["learn", "--", "--rm"])
+        .run()
+        .exits(125)
+        .complains("missing IMAGE");
+    home.lazaret(["learn", "--help"]).run().ok().says("--merge");
+}
+
+/// Every call that strace sees the same program make outside is in what was learnt.
+#[test]
+fn no_call_is_missed_that_strace_sees() {
+    need!("userns", "overlay", "strace");
+    let home = Home::new();
+    let image = image(&home);
+    let acts = "read /etc/passwd , thread /etc/passwd , vfork /etc/passwd , exec /bin/refused , mkdir /tmp/lazaret-learn-x , \
+                unlink /nothing , chmod /nothing , connect 127.0.0.1 9 , send 127.0.0.1 9 , utime /nothing , kill 0 , stop-not";
+    let acts: Vec<&str> = acts.split_whitespace().collect();
+    learn(
+        &home,
+        &[],
+        &[&[image.as_str(), "refused"], &acts[..]].concat(),
+    );
+    let learnt = calls(&home, "learnt.seccomp.json");
+    let log = home.path("strace.log");
+    let ran = Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(&log)
+        .arg(program("refused"))
+        .args(&acts)
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    std::fs::remove_dir("/tmp/lazaret-learn-x").unwrap_or_default();
+    let log = std::fs::read_to_string(log).unwrap();
+    let names = log.lines().filter_map(|line| {
+        let call = line.split_whitespace().nth(1)?;
+        let call = match call {
+            "<..." => line.split_whitespace().nth(2)?,
+            call => call,
+        };
+        let end = call
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(call.len());
+        Some(call[..end].to_owned()).filter(|name| !name.is_empty())
+    });
+    let seen: BTreeSet<String> = names.collect();
+    assert!(seen.len() > 25, "{seen:?}");
+    let missed: Vec<&String> = seen.difference(&learnt).collect();
+    assert!(missed.is_empty(), "{missed:?}\n{learnt:?}");
+}
+
+/// More paths than are kept, and calls without end, are bounded, and the clock goes on.
+#[test]
+fn a_flood_is_bounded() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    let began = std::time::Instant::now();
+    let line = [
+        "--timeout",
+        "3s",
+        &image,
+        "refused",
+        "race",
+        "100000000",
+        "/srv/open",
+    ];
+    learn(&home, &[], &line).exits(137);
+    assert!(began.elapsed() < std::time::Duration::from_secs(10));
+    let size = std::fs::metadata(home.path("learnt.toml")).unwrap().len();
+    assert!(size < 1 << 16, "{size}");
+}
