@@ -270,6 +270,25 @@ fn without_subordinate_ids_their_lack_is_the_rule() {
     }
 }
 
+/// Landlock's own refusals, which say EACCES and no more.
+#[test]
+fn drivers_that_landlock_keeps_shut() {
+    need!("userns", "overlay", "landlock-5");
+    let home = home();
+    let image = image(&home);
+    let line = ["refused", "drive", "/dev/zero", ",", "drive", "/srv/open"];
+    let (ran, denied) = denials(&home, &[], &image, &line);
+    assert_eq!(ran.out(), format!("{}\n{}\n", libc::EACCES, libc::ENOTTY));
+    assert_eq!(denied.len(), 1, "{denied:#?}");
+    assert_eq!(denied[0]["call"], "ioctl(\"/dev/zero\", 0x1234)");
+    let rule = denied[0]["rule"].as_str().unwrap();
+    assert_eq!(
+        rule,
+        "Landlock opens the drivers of /dev/pts /dev/tty alone"
+    );
+    assert_eq!(denied[0]["cure"], serde_json::json!([]));
+}
+
 /// Sockets of this machine: of its loopback, by a path, and by an abstract name; nobody's are not told.
 #[test]
 fn sockets_of_this_machine() {

@@ -177,6 +177,7 @@ impl Learner {
             Some(Object::Socket(path)) if name == "bind" => self.uses(path, Access::Write),
             Some(Object::Socket(path)) => keep(&mut self.deeds.sockets, path.clone()),
             Some(Object::Abstract(name)) => keep(&mut self.deeds.sockets, format!("@{name}")),
+            Some(Object::Driver { path, .. }) => self.uses(path, Access::Write),
             Some(Object::Own) | None => self.of_ids(proc, thread, name, before, &act),
         }
     }

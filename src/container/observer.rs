@@ -62,6 +62,13 @@ pub enum Object {
     Socket(String),
     /// A Unix socket, by its abstract name.
     Abstract(String),
+    /// A device by the path that it was opened by, and what was asked of its driver (ioctl(2)).
+    Driver {
+        /// The path.
+        path: String,
+        /// The request.
+        request: u32,
+    },
     /// The process itself.
     Own,
 }
@@ -165,6 +172,8 @@ enum Shape {
     How,
     /// A file by its descriptor.
     File,
+    /// The same, whose driver is asked for something.
+    Driver,
     /// An address and its length.
     Address { address: usize, length: usize },
     /// Ids, or whom a signal goes to.
@@ -200,6 +209,7 @@ fn shape(name: &str) -> Option<Shape> {
         "symlinkat" => path(Some(1), 2, Write),
         "linkat" => path(Some(2), 3, Write),
         "fchown" => Shape::File,
+        "ioctl" => Shape::Driver,
         "connect" | "bind" => Shape::Address {
             address: 1,
             length: 2,
@@ -473,6 +483,13 @@ impl Watch {
                     access: Access::Write,
                 })
             }
+            Shape::Driver => {
+                let path = self.link(thread, &format!("fd/{}", low(argument(0))))?;
+                path.starts_with("/dev/").then(|| Object::Driver {
+                    path,
+                    request: low(argument(1)).cast_unsigned(),
+                })
+            }
             Shape::Address { address, length } => {
                 let mut bytes = [0; 128];
                 let length = usize::try_from(argument(length)).ok()?.min(bytes.len());
@@ -548,6 +565,7 @@ fn worth_a_look(shape: Shape, errno: i32) -> bool {
                 | libc::EADDRNOTAVAIL
                 | libc::EROFS
         ),
+        Shape::Driver => errno == libc::EACCES,
         _ => matches!(
             errno,
             libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT | libc::ENXIO | libc::ENODEV

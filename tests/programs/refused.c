@@ -11,6 +11,7 @@
  *     connect|bind|send HOST PORT  over TCP; send is UDP
  *     unix PATH|@NAME              connect to it
  *     socket PATH                  bind it
+ *     drive PATH                   ask its driver for something that there is not (ioctl 0x1234)
  *     kill UID                     kill a child that became that user
  *     untraced PATH                open it in a child that asks not to be watched (CLONE_UNTRACED)
  *     thread PATH                  open it in a thread
@@ -33,6 +34,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -125,6 +127,7 @@ static int act(char **v)
 	if (IS("connect") || IS("bind") || IS("send")) return inet(what, a, atoi(b));
 	if (IS("unix")) return local(0, a);
 	if (IS("socket")) return local(1, a);
+	if (IS("drive")) { int d = open(a, O_RDONLY | O_CLOEXEC), e = d < 0 ? errno : GOT(ioctl(d, 0x1234, 0)); close(d); return e; }
 	if (IS("kill")) {
 		int p[2], status;
 		char b = 0;

@@ -55,6 +55,7 @@ fn in_words(number: u32, name: &str, object: &Object) -> String {
         Object::Address { host, port } => format!("{name}({})", endpoint(host, *port)),
         Object::Socket(path) => format!("{name}({})", quoted(path)),
         Object::Abstract(socket) => format!("{name}({})", quoted(&format!("@{socket}"))),
+        Object::Driver { path, request } => format!("{name}({}, {request:#x})", quoted(path)),
         Object::Own => words::call(Arch::native(), number, &[0; words::SHOWN]),
     }
 }
@@ -91,6 +92,7 @@ fn by(cell: &Cell, name: &str, object: &Object, errno: i32) -> Result<Option<Ans
             let is_there = || listens(&format!("@{socket}"));
             Ok((!answer.allowed && (errno == libc::EPERM || is_there())).then_some(answer))
         }
+        Object::Driver { path, .. } => of_driver(cell, path),
         Object::Own => of_ids(cell, name, errno),
     }
 }
@@ -188,6 +190,33 @@ fn needs(cell: &Cell, cap: &str, because: Option<String>) -> Result<Option<Answe
     let when = because.into_iter();
     let why = when.chain((!answer.why.is_empty()).then(|| answer.why.clone()));
     answer.why = why.collect::<Vec<_>>().join("; ");
+    Ok(Some(answer))
+}
+
+/// Landlock lets only some drivers be asked for anything.
+fn of_driver(cell: &Cell, path: &str) -> Result<Option<Answer>> {
+    let (rules, origin) = cell.step(|step| match step {
+        Step::Landlock { rules, .. } => Some(rules),
+        _ => None,
+    })?;
+    let open: Vec<&str> = rules
+        .iter()
+        .filter(|rule| rule.device_ioctl)
+        .map(|rule| rule.path.as_str())
+        .collect();
+    let is_open = |folder: &&str| {
+        let rest = path.strip_prefix(*folder);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    // Nothing is held where no rule says what is open (Landlock before ABI 5).
+    if open.is_empty() || open.iter().any(is_open) {
+        return Ok(None);
+    }
+    let mut answer = blank("", "path");
+    answer.rule = format!("Landlock opens the drivers of {} alone", open.join(" "));
+    answer.origin = origin.clone();
+    answer.why =
+        "a driver is code of the kernel that a plain read or write does not reach".to_owned();
     Ok(Some(answer))
 }
 
