@@ -433,6 +433,71 @@ fn who_hides_opens_nothing() {
     run(&home, &["--explain=off"], &image, &line).says("0");
 }
 
+/// A command that goes on for a while is looked at for its memory meanwhile, by whoever it takes.
+#[test]
+fn who_is_watched_is_measured_too() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = image(&home);
+    let line = [
+        "toolbox",
+        "all",
+        "fill",
+        "/dev/shm/x",
+        "60000000",
+        ",",
+        "sleep",
+        "60",
+    ];
+    let (ran, _) = denials(&home, &["--memory", "32m"], &image, &line);
+    ran.exits(137)
+        .complains("the memory limit of 32 MiB was crossed");
+    let (ran, _) = denials(&home, &[], &image, &["toolbox", "sleep", "1.5"]);
+    ran.ok();
+}
+
+/// A filter of a program's own that hands a call to a watcher has it refused, as where nobody watches.
+#[test]
+fn nobody_elses_filter_is_answered() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = image(&home);
+    let line = ["refused", "filter"];
+    let refused = format!("{}", libc::ENOSYS);
+    run(&home, &["--explain=off"], &image, &line).says(&refused);
+    let (ran, _) = denials(&home, &[], &image, &line);
+    assert_eq!((ran.code, ran.out().as_str()), (Some(137), ""), "{ran}");
+}
+
+/// What was made in the run is judged by owner and mode, not by what the image lacks.
+#[test]
+fn files_that_were_made_meanwhile() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = image(&home);
+    let (ran, denied) = denials(&home, &[], &image, &["refused", "made", "/srv"]);
+    assert_eq!(ran.out(), format!("{}\n", libc::EACCES));
+    assert_eq!(denied.len(), 1, "{denied:#?}");
+    assert_eq!(denied[0]["rule"], "DAC_OVERRIDE is not held");
+}
+
+/// Who opens and opens keeps nobody else from it.
+#[test]
+fn everybody_has_a_turn() {
+    need!("userns", "overlay");
+    let home = home();
+    let image = image(&home);
+    let began = Instant::now();
+    let line = ["refused", "crowd", "40", "/srv/open"];
+    let (ran, _) = denials(&home, &["--timeout", "30s"], &image, &line);
+    assert_eq!(ran.ok().out(), "0\n");
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
 /// Refusals without end are bounded and hide no other; what they say is a stranger's word.
 #[test]
 fn a_flood_is_bounded_and_hides_nothing() {
@@ -466,6 +531,20 @@ fn a_flood_is_bounded_and_hides_nothing() {
         "{:?}",
         ran.err()
     );
+    // What this machine lacks as well takes nobody's place.
+    let there = home.path("there/file");
+    let there = there.to_str().unwrap();
+    let line = [
+        "refused",
+        "flood",
+        "200",
+        "/data/cache/",
+        ",",
+        "read",
+        there,
+    ];
+    let (_, denied) = denials(&home, &[], &image, &line);
+    assert_eq!(denied.len(), 1, "{denied:#?}");
     // The clock goes on.
     let began = Instant::now();
     let line = ["refused", "flood", "1000000000", "/dev/x"];

@@ -4,12 +4,11 @@
 
 mod support;
 
-use serde_json::Value;
-use std::collections::BTreeSet;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::process::Command;
+use support::learnt::{UNDER, calls, install, learn, policy, set, strace_calls, values};
 use support::reports::{chmod, denials};
-use support::{Entry, Home, Image, Ran, need, program};
+use support::{Entry, Home, Image, need, program};
 
 /// `tests/programs/refused.c`, and files of several owners.
 fn image(home: &Home) -> String {
@@ -26,64 +25,12 @@ fn image(home: &Home) -> String {
             Entry::file("srv/open", "x").mode(0o644),
             Entry::file("srv/his", "x").mode(0o600).owner(7, 7),
             Entry::file("srv/theirs", "x").mode(0o604).owner(7, 0),
+            Entry::dir("root").mode(0o700),
+            Entry::dir("root/deep").mode(0o700),
+            Entry::file("root/deep/his", "x").mode(0o600).owner(7, 7),
         ])
         .layout(home, "img")
 }
-
-fn learn(home: &Home, flags: &[&str], run: &[&str]) -> Ran {
-    let line = ["learn"].iter().chain(flags).chain(&["--"]).chain(run);
-    home.lazaret(line.collect::<Vec<_>>()).run()
-}
-
-/// The values of a key in all rules of a word.
-fn values(policy: &toml::Table, word: &str, key: &str) -> BTreeSet<String> {
-    let rules = policy.get(word).and_then(|rules| rules.as_array());
-    let lists = rules.into_iter().flatten().filter_map(|rule| rule.get(key));
-    let lists = lists.filter_map(|list| list.as_array()).flatten();
-    lists
-        .map(|value| value.as_str().unwrap().to_owned())
-        .collect()
-}
-
-fn set(all: &[&str]) -> BTreeSet<String> {
-    all.iter().map(|one| (*one).to_owned()).collect()
-}
-
-fn policy(home: &Home, file: &str) -> toml::Table {
-    std::fs::read_to_string(home.path(file))
-        .unwrap()
-        .parse()
-        .unwrap()
-}
-
-/// The names of a learnt profile of system calls.
-fn calls(home: &Home, file: &str) -> BTreeSet<String> {
-    let json: Value = serde_json::from_slice(&std::fs::read(home.path(file)).unwrap()).unwrap();
-    let groups = json["syscalls"].as_array().unwrap();
-    let names = groups
-        .iter()
-        .flat_map(|group| group["names"].as_array().unwrap());
-    names
-        .map(|name| name.as_str().unwrap().to_owned())
-        .collect()
-}
-
-/// Puts a learnt policy where `--profile` finds it.
-fn install(home: &Home, file: &str) {
-    let folder = home.policy("").parent().unwrap().join("profiles");
-    std::fs::create_dir_all(&folder).unwrap();
-    chmod(&folder, 0o700);
-    std::fs::copy(home.path(file), folder.join(file)).unwrap();
-    chmod(&folder.join(file), 0o600);
-}
-
-const UNDER: [&str; 5] = [
-    "--explain=full",
-    "--profile",
-    "learnt",
-    "--security-opt",
-    "seccomp=learnt.seccomp.json",
-];
 
 /// Each act, and the capabilities that it takes.
 #[rustfmt::skip]
@@ -108,6 +55,11 @@ const ACTS: &[(&[&str], &[&str])] = &[
     (&["setgroups", "7"], &["SETGID"]),
     (&["kill", "7"], &["SETUID", "KILL"]),
     (&["bind", "0.0.0.0", "80"], &["NET_BIND_SERVICE"]),
+    (&["descriptor", "/srv/open"], &["CHOWN", "FOWNER"]),
+    // A folder that is closed meanwhile was open already; one below /root is closed to who looks.
+    (&["far", "/srv/far"], &[]),
+    (&["chown", "/root", "7"], &["CHOWN"]),
+    (&["read", "/root/deep/his"], &["DAC_OVERRIDE"]),
 ];
 
 /// Exactly the capabilities that an act takes are learnt; under what was learnt it passes, and without
@@ -233,6 +185,68 @@ fn what_was_learnt_runs_and_nothing_else_does() {
     home.lazaret(line).run().exits(125).complains("-e OTHER");
 }
 
+/// What the run did not hold it did not take, and another profile's rules are that profile's.
+#[test]
+fn nothing_is_learnt_that_the_run_did_not_have() {
+    need!("userns", "overlay", "subuids");
+    let home = Home::new();
+    let image = image(&home);
+    let run = [
+        "--cap-drop",
+        "ALL",
+        &image,
+        "refused",
+        "chown",
+        "/srv/open",
+        "0",
+        ",",
+        "far",
+        "/srv/far",
+    ];
+    learn(&home, &[], &run).ok();
+    assert_eq!(
+        values(&policy(&home, "learnt.toml"), "give", "caps"),
+        set(&[])
+    );
+
+    std::fs::write(
+        home.path("narrow.toml"),
+        "version = 1\nprofile = \"narrow\"\nextends = \"strict\"\n\
+         [[trust]]\nimage = \"oci:/nothing/**\"\naccept = \"reject\"\nreason = \"a\"\n\
+         [[deny]]\ncaps = [\"CHOWN\"]\nreason = \"b\"\n\
+         [[give]]\nlimits = { nofile = 100 }\nreason = \"c\"\n",
+    )
+    .unwrap();
+    install(&home, "narrow.toml");
+    let run = [
+        "--profile",
+        "narrow",
+        &image,
+        "refused",
+        "read",
+        "/srv/open",
+    ];
+    learn(&home, &["-o", "under.toml"], &run).ok();
+    let text = std::fs::read_to_string(home.path("under.toml")).unwrap();
+    for part in ["oci:/nothing/**", "nofile = 100", "caps = [\"CHOWN\"]"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+/// What a hostile file beside a policy says is not learnt on.
+#[test]
+fn a_strangers_profile_is_not_learnt_on() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = image(&home);
+    learn(&home, &[], &[&image, "true"]).ok();
+    let strange = r#"{"syscalls": [{"names": ["bpf"], "action": "SCMP_ACT_LOG"}]}"#;
+    std::fs::write(home.path("learnt.seccomp.json"), strange).unwrap();
+    learn(&home, &["--merge", "learnt.toml"], &[&image, "true"])
+        .exits(125)
+        .complains("an action that was not learnt");
+}
+
 /// What was asked for is allowed as it was asked; where less would have done, that is marked.
 #[test]
 fn what_is_broader_than_seen_is_marked() {
@@ -242,7 +256,7 @@ fn what_is_broader_than_seen_is_marked() {
     for folder in [home.root().to_owned(), home.path("")] {
         chmod(&folder, 0o755);
     }
-    for folder in ["written", "read", "idle"] {
+    for folder in ["written", "read", "idle", "idle2"] {
         std::fs::create_dir(home.path(folder)).unwrap();
         std::fs::write(home.path(folder).join("file"), "x").unwrap();
         chmod(&home.path(folder), 0o777);
@@ -256,6 +270,8 @@ fn what_is_broader_than_seen_is_marked() {
         "./read:/r:rw",
         "-v",
         "./idle:/i:ro",
+        "-v",
+        "./idle2:/data/w:ro",
         "--network",
         "host",
         "--memory",
@@ -268,7 +284,7 @@ fn what_is_broader_than_seen_is_marked() {
         .collect();
     learn(&home, &[], &[&flags[..], &[&image], &command].concat())
         .ok()
-        .complains("3 of its rules grant more than was seen");
+        .complains("4 of its rules grant more than was seen");
     let text = std::fs::read_to_string(home.path("learnt.toml")).unwrap();
     let reason = |part: &str| {
         let rules = text
@@ -285,7 +301,8 @@ fn what_is_broader_than_seen_is_marked() {
     assert!(written.contains("written and read: /w/file"), "{written}");
     assert!(!written.contains("broader"), "{written}");
     assert!(reason("/read:rw").contains("broader than seen: nothing was written, :ro would do"));
-    assert!(reason("/idle").contains("broader than seen: nothing of it was used"));
+    assert!(reason("/idle2").contains("broader than seen: nothing of it was used"));
+    assert!(reason("/idle:").contains("broader than seen: nothing of it was used"));
     assert!(reason("network").contains("broader than seen: nothing but loopback was used"));
     // The same flags run under it, whatever the user's own rules allow.
     install(&home, "learnt.toml");
@@ -502,19 +519,7 @@ fn no_call_is_missed_that_strace_sees() {
         String::from_utf8_lossy(&ran.stderr)
     );
     std::fs::remove_dir("/tmp/lazaret-learn-x").unwrap_or_default();
-    let log = std::fs::read_to_string(log).unwrap();
-    let names = log.lines().filter_map(|line| {
-        let call = line.split_whitespace().nth(1)?;
-        let call = match call {
-            "<..." => line.split_whitespace().nth(2)?,
-            call => call,
-        };
-        let end = call
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(call.len());
-        Some(call[..end].to_owned()).filter(|name| !name.is_empty())
-    });
-    let seen: BTreeSet<String> = names.collect();
+    let seen = strace_calls(&std::fs::read_to_string(log).unwrap());
     assert!(seen.len() > 25, "{seen:?}");
     let missed: Vec<&String> = seen.difference(&learnt).collect();
     assert!(missed.is_empty(), "{missed:?}\n{learnt:?}");

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Bytes of a request and of an answer.
 const WORDS: usize = 4;
@@ -111,8 +111,7 @@ fn serve(sampler: &mut Sampler, namespace: &OwnedFd, socket: &OwnedFd) -> ! {
     let kept = kept.into_iter().chain(sampler.descriptors());
     // The command's streams and pid 1's socket end with the supervisor, not with this.
     if close_all_but(kept.map(AsRawFd::as_raw_fd).collect()).is_err()
-        || move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).is_err()
-        || keep_few_powers().is_err()
+        || become_a_helper(namespace.as_fd()).is_err()
     {
         sys::exit_now(1);
     }
@@ -135,6 +134,12 @@ fn serve(sampler: &mut Sampler, namespace: &OwnedFd, socket: &OwnedFd) -> ! {
     sys::exit_now(0)
 }
 
+/// Joins the user namespace of a cell and keeps few powers over it.
+pub(super) fn become_a_helper(namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::User))?;
+    keep_few_powers()
+}
+
 /// Of the powers over that namespace, what it takes to list others' descriptors and to look at them.
 fn keep_few_powers() -> rustix::io::Result<()> {
     let few = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_PTRACE;
@@ -147,7 +152,7 @@ fn keep_few_powers() -> rustix::io::Result<()> {
     set_capabilities(None, sets)
 }
 
-fn close_all_but(mut keep: Vec<i32>) -> rustix::io::Result<()> {
+pub(super) fn close_all_but(mut keep: Vec<i32>) -> rustix::io::Result<()> {
     keep.sort_unstable();
     let mut next = 0;
     for fd in keep {

@@ -6,20 +6,24 @@
 //! outside, nothing is claimed, and the act is counted as one of which nobody can tell.
 
 use super::observer::{Access, Object};
-use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+use rustix::fs::{
+    Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, Stat, fstat, fstatfs, openat, openat2,
+};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Distinct paths that are kept.
+/// Distinct paths that are kept, and their bytes together.
 const PATHS: usize = 20_000;
+const BYTES: usize = 4 << 20;
 /// Distinct addresses, sockets and programs that are kept, of each.
 const OTHERS: usize = 1_000;
 /// Acts that are kept of each capability.
 const ACTS: usize = 8;
 
 /// How a path was used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     /// It was read.
     pub read: bool,
@@ -32,7 +36,7 @@ pub struct Used {
 }
 
 /// What a cell did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deeds {
     /// System calls that reached the kernel, by their numbers, and how often.
     pub calls: BTreeMap<u32, u64>,
@@ -47,23 +51,48 @@ pub struct Deeds {
     /// Unix sockets that were connected to; `@` begins an abstract name.
     pub sockets: BTreeSet<String>,
     /// Capabilities, without `CAP_`, each with acts that took it.
-    pub caps: BTreeMap<&'static str, BTreeSet<String>>,
-    /// Acts of which it could not be told whether they took a capability.
-    pub unsure: u64,
+    pub caps: BTreeMap<String, BTreeSet<String>>,
+    /// Acts of which it could not be told whether they took a capability, the first of them.
+    pub unsure: BTreeSet<String>,
 }
 
-/// The ids of a thread as this process sees them (proc(5), "status").
+/// The ids and the effective capabilities of a thread as this process sees them (proc(5), "status").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ids {
     /// Real, effective, saved, of the file system.
     users: [u32; 4],
     groups: [u32; 4],
     others: Vec<u32>,
+    caps: u64,
+}
+
+/// An act that the kernel let pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Act<'a> {
+    pub(super) thread: u32,
+    /// The call's name and arguments.
+    pub(super) name: &'a str,
+    pub(super) args: &'a [u64; 6],
+    /// What it was about.
+    pub(super) object: Option<&'a Object>,
+    /// The folder that its path was said from; else it was from the root.
+    pub(super) from: Option<&'a str>,
+    pub(super) before: &'a Before,
+    /// Who made it.
+    pub(super) program: Option<&'a str>,
+}
+
+impl Act<'_> {
+    fn told(&self, about: &str) -> String {
+        let program = self.program.unwrap_or("somebody");
+        format!("{}{about} by {program}", self.name)
+    }
 }
 
 /// What was so before a call.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    /// Who made it, as whom.
     ids: Option<Ids>,
     owner: Option<(u32, u32)>,
     /// A file that it may make was there.
@@ -75,6 +104,8 @@ pub(super) struct Before {
 /// What an act asks of owner and mode.
 #[derive(Debug, Clone, Copy)]
 struct Asks<'a> {
+    /// The folder from which it is walked, which is open already; `None`: the root.
+    from: Option<&'a str>,
     path: &'a str,
     /// Permission bits: 4 to read, 2 to write, 1 to execute.
     bits: u32,
@@ -83,16 +114,26 @@ struct Asks<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Learner {
     deeds: Deeds,
+    /// Bytes of the paths that are kept.
+    bytes: usize,
     /// Ids of threads that have not changed them since.
     ids: HashMap<u32, Ids>,
     /// What was looked at already: a path, what of it, and by whom.
     looked: HashSet<(String, u32, u32)>,
+    looked_bytes: usize,
 }
 
 impl Learner {
     /// A call that reaches the kernel.
-    pub(super) fn calls(&mut self, number: u32) {
+    pub(super) fn calls(&mut self, thread: u32, number: u32, name: &str) {
         *self.deeds.calls.entry(number).or_default() += 1;
+        // What it holds, and who it is to files, may be others from here on.
+        if matches!(
+            name,
+            "capset" | "prctl" | "setfsuid" | "setfsgid" | "setgroups"
+        ) {
+            self.ids.remove(&thread);
+        }
     }
 
     /// What has to be known before the kernel takes a call.
@@ -109,10 +150,8 @@ impl Learner {
             Some(Object::Path { path, .. }) => Some(path.as_str()),
             _ => None,
         };
+        before.ids = self.ids_of(proc, thread);
         match name {
-            "setuid" | "setgid" | "setreuid" | "setregid" | "setresuid" | "setresgid" => {
-                before.ids = ids_of(proc, thread);
-            }
             "chown" | "lchown" | "fchown" | "fchownat" => {
                 before.owner =
                     path.and_then(|path| owner(proc, thread, path, !follows(name, args)));
@@ -146,39 +185,35 @@ impl Learner {
         self.ids.remove(&thread);
     }
 
-    /// What the kernel let pass. `program` made it.
-    pub(super) fn passed(
-        &mut self,
-        proc: BorrowedFd<'_>,
-        thread: u32,
-        name: &str,
-        args: &[u64; 6],
-        object: Option<&Object>,
-        before: &Before,
-        program: Option<&str>,
-    ) {
-        let act = |about: &str| format!("{name}{about} by {}", program.unwrap_or("somebody"));
-        match object {
+    /// What the kernel let pass.
+    pub(super) fn passed(&mut self, proc: BorrowedFd<'_>, act: &Act<'_>) {
+        match act.object {
             Some(Object::Path { path, access }) => {
                 self.uses(path, *access);
-                self.of_path(proc, thread, name, args, path, *access, before, &act);
+                self.of_path(proc, act, path, *access);
             }
             Some(Object::Address { host, port }) => {
                 let address = std::net::SocketAddr::new(*host, *port).to_string();
-                if name == "bind" && (1..1024).contains(port) {
-                    self.took("NET_BIND_SERVICE", act(&format!("({address})")));
+                if act.name == "bind" && (1..1024).contains(port) {
+                    self.took(act, "NET_BIND_SERVICE", &format!("({address})"));
                 }
-                let of = match name {
+                let of = match act.name {
                     "bind" => &mut self.deeds.bound,
                     _ => &mut self.deeds.reached,
                 };
                 keep(of, address);
             }
-            Some(Object::Socket(path)) if name == "bind" => self.uses(path, Access::Write),
-            Some(Object::Socket(path)) => keep(&mut self.deeds.sockets, path.clone()),
+            Some(Object::Socket(path)) if act.name == "bind" => {
+                self.uses(path, Access::Write);
+                self.of_path(proc, act, path, Access::Write);
+            }
+            Some(Object::Socket(path)) => {
+                keep(&mut self.deeds.sockets, path.clone());
+                self.of_path(proc, act, path, Access::Write);
+            }
             Some(Object::Abstract(name)) => keep(&mut self.deeds.sockets, format!("@{name}")),
             Some(Object::Driver { path, .. }) => self.uses(path, Access::Write),
-            Some(Object::Own) | None => self.of_ids(proc, thread, name, before, &act),
+            Some(Object::Own) | None => self.of_ids(proc, act),
         }
     }
 
@@ -187,10 +222,12 @@ impl Learner {
     }
 
     fn uses(&mut self, path: &str, access: Access) {
-        let is_known = self.deeds.paths.contains_key(path);
-        if !is_known && self.deeds.paths.len() >= PATHS {
-            self.deeds.more_paths += 1;
-            return;
+        if !self.deeds.paths.contains_key(path) {
+            if self.deeds.paths.len() >= PATHS || self.bytes + path.len() > BYTES {
+                self.deeds.more_paths += 1;
+                return;
+            }
+            self.bytes += path.len();
         }
         let used = self.deeds.paths.entry(path.to_owned()).or_default();
         used.times += 1;
@@ -201,99 +238,92 @@ impl Learner {
         }
     }
 
-    fn took(&mut self, cap: &'static str, act: String) {
-        let acts = self.deeds.caps.entry(cap).or_default();
+    /// An act took a capability: only one that was held can have been.
+    fn took(&mut self, act: &Act<'_>, cap: &str, about: &str) {
+        let Some(ids) = &act.before.ids else {
+            return self.unsure(act, about);
+        };
+        if !ids.holds(cap) {
+            return;
+        }
+        let acts = self.deeds.caps.entry(cap.to_owned()).or_default();
         if acts.len() < ACTS {
-            acts.insert(act);
+            acts.insert(act.told(about));
         }
     }
 
-    fn of_ids(
-        &mut self,
-        proc: BorrowedFd<'_>,
-        thread: u32,
-        name: &str,
-        before: &Before,
-        act: &dyn Fn(&str) -> String,
-    ) {
+    fn unsure(&mut self, act: &Act<'_>, about: &str) {
+        if self.deeds.unsure.len() < ACTS {
+            self.deeds.unsure.insert(act.told(about));
+        }
+    }
+
+    fn of_ids(&mut self, proc: BorrowedFd<'_>, act: &Act<'_>) {
         let any = |one: &[u32; 4], of: &[u32; 4]| one[..3].iter().all(|id| of[..3].contains(id));
-        match name {
-            "setgroups" => self.took("SETGID", act("")),
-            "kill" | "tkill" | "tgkill" if before.of_another => self.took("KILL", act("")),
+        match act.name {
+            "setgroups" => self.took(act, "SETGID", ""),
+            "kill" | "tkill" | "tgkill" if act.before.of_another => self.took(act, "KILL", ""),
             "setuid" | "setreuid" | "setresuid" | "setgid" | "setregid" | "setresgid" => {
-                match (&before.ids, ids_of(proc, thread)) {
+                match (&act.before.ids, ids_of(proc, act.thread)) {
                     (Some(was), Some(is)) => {
                         if !any(&is.users, &was.users) {
-                            self.took("SETUID", act(""));
+                            self.took(act, "SETUID", "");
                         }
                         if !any(&is.groups, &was.groups) {
-                            self.took("SETGID", act(""));
+                            self.took(act, "SETGID", "");
                         }
                     }
-                    _ => self.deeds.unsure += 1,
+                    _ => self.unsure(act, ""),
                 }
             }
             _ => return,
         }
-        self.ids.remove(&thread);
+        self.ids.remove(&act.thread);
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a call and what is known of it, each once"
-    )]
-    fn of_path(
-        &mut self,
-        proc: BorrowedFd<'_>,
-        thread: u32,
-        name: &str,
-        args: &[u64; 6],
-        path: &str,
-        access: Access,
-        before: &Before,
-        act: &dyn Fn(&str) -> String,
-    ) {
-        // What is there is the cell's own, and everybody's who may see it.
-        if ["/proc", "/dev", "/sys"]
-            .iter()
-            .any(|own| is_below(path, own))
+    fn of_path(&mut self, proc: BorrowedFd<'_>, act: &Act<'_>, path: &str, access: Access) {
+        // What is there is the cell's own, and everybody's who may see it; a path that is not from the
+        // root is not known well enough.
+        if !path.starts_with('/')
+            || ["/proc", "/dev", "/sys"]
+                .iter()
+                .any(|own| is_below(path, own))
         {
             return;
         }
         let about = format!("({})", crate::image::quote::quoted(path));
-        let Some(ids) = self.ids_of(proc, thread) else {
-            self.deeds.unsure += 1;
-            return;
+        let Some(ids) = &act.before.ids else {
+            return self.unsure(act, &about);
         };
-        let who = ids.users[3];
+        let (who, thread) = (ids.users[3], act.thread);
         let stays = |at| stat(proc, thread, at, true).ok();
-        match name {
+        match act.name {
             "chown" | "lchown" | "fchown" | "fchownat" => {
-                let is = owner(proc, thread, path, !follows(name, args));
-                match (before.owner, is) {
+                let is = owner(proc, thread, path, !follows(act.name, act.args));
+                match (act.before.owner, is) {
                     (Some(was), Some(is)) => {
                         let own_group = ids.others.contains(&is.1) || ids.groups[3] == is.1;
                         let plain = was.0 == who && is.0 == who && (was.1 == is.1 || own_group);
                         if !plain {
-                            self.took("CHOWN", act(&about));
+                            self.took(act, "CHOWN", &about);
                         }
                     }
-                    _ => self.deeds.unsure += 1,
+                    _ => self.unsure(act, &about),
                 }
             }
-            "chmod" | "fchmodat" | "fchmodat2" => {
-                if stays(path).is_some_and(|stat| stat.st_uid != who) {
-                    self.took("FOWNER", act(&about));
-                }
-            }
+            "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => match stays(path) {
+                Some(stat) if stat.st_uid != who => self.took(act, "FOWNER", &about),
+                Some(_) => {}
+                None => self.unsure(act, &about),
+            },
             // Without times whoever may write it may.
             "utime" | "utimes" | "futimesat" | "utimensat" => {
-                let times = match name {
-                    "utime" | "utimes" => args[1],
-                    _ => args[2],
+                let times = match act.name {
+                    "utime" | "utimes" => act.args[1],
+                    _ => act.args[2],
                 };
                 if times != 0 && stays(path).is_some_and(|stat| stat.st_uid != who) {
-                    self.took("FOWNER", act(&about));
+                    self.took(act, "FOWNER", &about);
                 }
             }
             _ => {}
@@ -302,20 +332,26 @@ impl Learner {
             Some(("", _)) | None => "/",
             Some((folder, _)) => folder,
         };
-        let asks = |path, bits| Asks { path, bits };
-        let asks = match (name, access) {
-            ("open" | "openat" | "openat2" | "creat", Access::Write) => match before.was_there {
-                Some(true) => asks(path, 2),
-                Some(false) => asks(folder, 3),
-                None => {
-                    self.deeds.unsure += 1;
-                    return;
+        // What `..` leads through is not known.
+        let from = act.from.filter(|from| is_below(path, from));
+        let from = match (act.from, from) {
+            (Some(_), None) => Some(folder),
+            (_, from) => from,
+        };
+        let asks = |path, bits| Asks { from, path, bits };
+        let asks = match (act.name, access) {
+            ("open" | "openat" | "openat2" | "creat", Access::Write) => {
+                match act.before.was_there {
+                    Some(true) => asks(path, 2),
+                    Some(false) => asks(folder, 3),
+                    None => return self.unsure(act, &about),
                 }
-            },
+            }
             ("open" | "openat" | "openat2", _) => asks(path, 4),
             ("execve" | "execveat", _) => asks(path, 1),
-            ("truncate", _) => asks(path, 2),
-            ("fchown", _) => return,
+            // To connect to a socket takes writing to it (unix(7)).
+            ("truncate" | "connect" | "sendto", _) => asks(path, 2),
+            ("fchown" | "fchmod", _) => return,
             (
                 "chmod" | "fchmodat" | "fchmodat2" | "chown" | "lchown" | "fchownat" | "utime"
                 | "utimes" | "futimesat" | "utimensat",
@@ -323,16 +359,32 @@ impl Learner {
             ) => asks(folder, 1),
             _ => asks(folder, 3),
         };
-        if !self.looked.insert((asks.path.to_owned(), asks.bits, who)) {
+        if from.is_none() && !self.looks(asks, who) {
             return;
         }
-        match is_open(proc, thread, asks, &ids) {
+        match is_open(proc, thread, asks, ids) {
             Some(true) => {}
-            Some(false) => self.took("DAC_OVERRIDE", act(&about)),
-            None => self.deeds.unsure += 1,
+            Some(false) => self.took(act, "DAC_OVERRIDE", &about),
+            None => self.unsure(act, &about),
         }
     }
 
+    /// Whether that was not looked at yet.
+    fn looks(&mut self, asks: Asks<'_>, who: u32) -> bool {
+        let one = (asks.path.to_owned(), asks.bits, who);
+        if self.looked.contains(&one) {
+            return false;
+        }
+        // Looked at again rather than remembered without end.
+        if self.looked_bytes + asks.path.len() > BYTES || self.looked.len() >= PATHS {
+            self.looked.clear();
+            self.looked_bytes = 0;
+        }
+        self.looked_bytes += asks.path.len();
+        self.looked.insert(one)
+    }
+
+    /// As whom a thread acts, looked up once until it may have changed.
     fn ids_of(&mut self, proc: BorrowedFd<'_>, thread: u32) -> Option<Ids> {
         if let Some(ids) = self.ids.get(&thread) {
             return Some(ids.clone());
@@ -345,16 +397,37 @@ impl Learner {
     /// Whether `pid`, a number inside, is a process of a user that `thread` is not (kill(2)).
     fn signals_another(&mut self, proc: BorrowedFd<'_>, thread: u32, pid: u64) -> bool {
         let pid = u32::try_from(pid & 0xffff_ffff).unwrap_or(0).cast_signed();
-        let inside = format!("{thread}/root/proc/{pid}/status");
         let (Some(own), true) = (self.ids_of(proc, thread), pid > 0) else {
             return false;
         };
-        let Some(whose) = read(proc, &inside).as_deref().and_then(ids_in) else {
+        let status = status_inside(proc, thread, pid);
+        let Some(whose) = status.as_deref().and_then(ids_in) else {
             return false;
         };
         let may = |id: u32| id == whose.users[0] || id == whose.users[2];
         !may(own.users[0]) && !may(own.users[1])
     }
+}
+
+impl Ids {
+    /// Whether it may use a capability, without `CAP_`.
+    fn holds(&self, cap: &str) -> bool {
+        let cap = format!("CAP_{cap}").parse::<caps::Capability>();
+        cap.is_ok_and(|cap| self.caps & cap.bitmask() != 0)
+    }
+}
+
+/// What /proc inside says of a process. Whatever else lies there is a program's own, and is not opened.
+fn status_inside(proc: BorrowedFd<'_>, thread: u32, pid: i32) -> Option<String> {
+    let root = root(proc, thread).ok()?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    let path = format!("proc/{pid}/status");
+    let found = openat2(&root, path, flags, Mode::empty(), resolve).ok()?;
+    if fstatfs(&found).ok()?.f_type != PROC_SUPER_MAGIC {
+        return None;
+    }
+    read(proc, &format!("self/fd/{}", found.as_raw_fd()))
 }
 
 fn keep(of: &mut BTreeSet<String>, one: String) {
@@ -400,6 +473,7 @@ fn ids_in(status: &str) -> Option<Ids> {
         users: four("Uid:")?,
         groups: four("Gid:")?,
         others: numbers(line("Groups:")?),
+        caps: u64::from_str_radix(line("CapEff:")?.trim(), 16).ok()?,
     })
 }
 
@@ -439,7 +513,8 @@ fn is_open(proc: BorrowedFd<'_>, thread: u32, asks: Asks<'_>, ids: &Ids) -> Opti
         Err(Errno::NOENT | Errno::NOTDIR) => Some(true),
         Err(_) => None,
     };
-    let mut end = 0;
+    // The folder that it is walked from is open already; to go on from it takes searching it.
+    let mut end = asks.from.map_or(0, |from| from.trim_end_matches('/').len());
     while let Some(at) = asks.path.get(end..).and_then(|rest| rest.find('/')) {
         let folder = asks
             .path
@@ -471,10 +546,11 @@ mod tests {
 
     #[test]
     fn ids_are_read_and_half_ones_are_none() {
-        let status = "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \n";
+        let status = "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \nCapEff:\t0000000000000021\n";
         let ids = ids_in(status).unwrap();
         assert_eq!((ids.users, ids.groups), ([1, 2, 3, 4], [5, 6, 7, 8]));
         assert_eq!(ids.others, [9, 10]);
+        assert!(ids.holds("CHOWN") && ids.holds("KILL") && !ids.holds("SETUID"));
         assert_eq!(ids_in("Uid:\t1\t2\t3\nGid:\t5\t6\t7\t8\nGroups:\n"), None);
         assert_eq!(ids_in(""), None);
     }
@@ -491,7 +567,8 @@ mod tests {
             std::fs::set_permissions(&at, mode).unwrap();
         };
         let path = at.to_str().unwrap();
-        let opens = |ids: &Ids, bits| is_open(proc.as_fd(), own, Asks { path, bits }, ids);
+        let from = None;
+        let opens = |ids: &Ids, bits| is_open(proc.as_fd(), own, Asks { from, path, bits }, ids);
         set(0o604);
         assert_eq!(opens(&ids, 6), Some(true));
         assert_eq!(opens(&ids, 1), Some(false));
@@ -509,15 +586,46 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut learner = Learner::default();
+        let ids = Ids {
+            users: [0; 4],
+            groups: [0; 4],
+            others: Vec::new(),
+            caps: 1,
+        };
+        let before = Before {
+            ids: Some(ids),
+            ..Before::default()
+        };
+        let act = Act {
+            thread: 1,
+            name: "chown",
+            args: &[0; 6],
+            object: None,
+            from: None,
+            before: &before,
+            program: None,
+        };
         for n in 0..PATHS + 5 {
             learner.uses(&format!("/{n}"), Access::Read);
-            learner.took("CHOWN", format!("{n}"));
+            learner.took(&act, "CHOWN", &format!("{n}"));
+            // What is not held cannot have been taken.
+            learner.took(&act, "KILL", &format!("{n}"));
+            let (path, bits) = (format!("/{n:0100}"), 1);
+            let asks = Asks {
+                from: None,
+                path: &path,
+                bits,
+            };
+            assert!(learner.looks(asks, 0));
+            assert!(!learner.looks(asks, 0));
             keep(&mut learner.deeds.reached, format!("{n}"));
         }
+        assert!(learner.looked.len() <= PATHS && learner.looked_bytes <= BYTES);
         learner.uses("/0", Access::Write);
         let deeds = learner.into_deeds();
         assert_eq!((deeds.paths.len(), deeds.more_paths), (PATHS, 5));
         assert_eq!(deeds.caps["CHOWN"].len(), ACTS);
+        assert_eq!(deeds.caps.len(), 1);
         assert_eq!(deeds.reached.len(), OTHERS);
         let first = deeds.paths["/0"];
         assert!(first.read && first.written && !first.executed);

@@ -1,24 +1,32 @@
-//! The observer: a thread of the supervisor's that watches what the cell's system calls come to, and
-//! keeps what the kernel refused.
+//! The observer: a process that watches what the cell's system calls come to, and keeps what the kernel
+//! refused.
 //!
-//! It decides nothing and changes nothing: a call that is watched goes on as it is. What it reads of
-//! the payload's memory, a path or an address, is read after the kernel has decided, is a stranger's
-//! word, and only ever printed. What is kept is bounded, and by call and errno, so that a flood of one
-//! hides no other. Where the observer ends, all that it watches ends (PTRACE_O_EXITKILL).
+//! It is forked from the supervisor, which has to stay of one thread, and joins the cell's user
+//! namespace, where it may watch whoever is in there, and see into files that are closed to the caller.
+//! It decides nothing: a call that is watched goes on as it is. What it reads of the payload's memory, a
+//! path or an address, is read after the kernel has decided, is a stranger's word, and only ever
+//! printed. What is kept is bounded, and by call and errno, so that a flood of one hides no other. Where
+//! the observer ends, all that it watches ends (PTRACE_O_EXITKILL).
+//!
+//! A filter of the payload's own that hands calls to a watcher (SECCOMP_RET_TRACE) has none and is
+//! refused them by the kernel. Here one is there, so that the kernel would let them pass: who makes such
+//! a call is killed.
 
 use super::denials::{PROGRAMS, open_proc, program_of};
-use super::learner::{Before, Deeds, Learner};
+use super::helper::{become_a_helper, close_all_but};
+use super::learner::{Act, Before, Deeds, Learner};
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::seccomp::{Arch, Observe};
+use crate::plan::seccomp::{Arch, MARK, Observe};
 use crate::plan::{Plan, Step};
-use crate::sys::{Stop, Tracer};
-use rustix::fs::readlinkat;
-use rustix::process::Pid;
+use crate::sys::{self, SingleThread, Stop, Tracer};
+use rustix::fs::{Mode, OFlags, readlinkat};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::JoinHandle;
 
 /// Distinct outcomes that are kept of each call and errno; more are counted together.
 const OF_EACH: usize = 32;
@@ -31,7 +39,7 @@ const SYSTEM: [&str; 9] = [
 ];
 
 /// What was wanted of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Access {
     /// To read what is there.
     Read,
@@ -42,7 +50,7 @@ pub enum Access {
 }
 
 /// What a call was about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Object {
     /// A path inside, from the root.
     Path {
@@ -74,7 +82,7 @@ pub enum Object {
 }
 
 /// What the kernel refused, as often as it did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The system call's number.
     pub number: u32,
@@ -88,12 +96,16 @@ pub struct Outcome {
     pub times: u64,
 }
 
-/// The thread, while it watches.
+/// The process, while it watches.
 #[derive(Debug)]
-pub(super) struct Observer(JoinHandle<Watched>);
+pub(super) struct Observer {
+    pid: Pid,
+    /// Whether it watches, an errno; then what it has seen.
+    told: OwnedFd,
+}
 
 /// What was watched.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Watched {
     /// What the kernel refused.
     pub(super) outcomes: Vec<Outcome>,
@@ -101,46 +113,79 @@ pub(super) struct Watched {
     pub(super) deeds: Option<Deeds>,
 }
 
+/// Bytes of what was watched.
+const MOST: u64 = 64 << 20;
+
 impl Observer {
     /// Watches the process of `payload`, and everybody that it makes, from here on.
     ///
     /// # Errors
-    /// `Host`: this machine lets nobody watch; `Launch`: it has ended.
+    /// `Host`: this machine lets nobody watch; `Launch`: it has ended, or there can be no process.
     pub(super) fn start(payload: &OwnedFd, plan: &Plan) -> Result<Self> {
         let pid = pid_of(payload)?;
-        let plan = plan.clone();
-        let (tell, heard) = sync_channel(1);
-        let watch = move || match Tracer::seize(pid) {
-            Err(errno) => {
-                // Who waits for it is there.
-                tell.send(Err(errno)).unwrap_or_default();
-                Watched::default()
-            }
-            Ok(tracer) => {
-                tell.send(Ok(())).unwrap_or_default();
-                Watch::new(tracer, plan).watch()
-            }
+        let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let namespace = rustix::fs::open(&path, flags, Mode::empty());
+        let namespace = namespace.or_call(|| format!("open {path:?}"))?;
+        let one = SingleThread::check()?;
+        let (told, tells) = pipe_with(PipeFlags::CLOEXEC).or_call(|| "pipe2")?;
+        let observer = match sys::fork(one).or_call(|| "fork the observer")? {
+            None => serve(pid, plan, &namespace, tells),
+            Some(pid) => Self { pid, told },
         };
-        let thread = std::thread::Builder::new().name("observer".to_owned());
-        let thread = thread.spawn(watch).or_call(|| "start the observer")?;
-        seized(&heard)?;
-        Ok(Self(thread))
+        drop(tells);
+        let mut errno = [0; 4];
+        let mut told = std::fs::File::from(observer.told.try_clone().or_call(|| "dup")?);
+        match told.read_exact(&mut errno).map(|()| i32::from_le_bytes(errno)) {
+            Ok(0) => Ok(observer),
+            Ok(errno) => Err(Error::call("ptrace the command", errno)
+                .kind(Kind::Host)
+                .hint("--explain=full and learn watch the command, which this machine forbids (kernel.yama.ptrace_scope = 3, or a debugger around lazaret); --explain=calls does not")),
+            Err(_) => Err(Error::new(Kind::Launch, "the observer ended at once")),
+        }
     }
 
     /// What was watched, once everybody who is has ended.
-    pub(super) fn end(self) -> Watched {
-        self.0.join().unwrap_or_default()
+    ///
+    /// # Errors
+    /// `Launch`: the observer was killed, and with it all that it watched.
+    pub(super) fn end(self) -> Result<Watched> {
+        let mut bytes = Vec::new();
+        let told = self.told.try_clone().or_call(|| "dup")?;
+        let read = std::fs::File::from(told).take(MOST).read_to_end(&mut bytes);
+        read.or_call(|| "read what was watched")?;
+        serde_json::from_slice(&bytes).map_err(|_| {
+            Error::new(
+                Kind::Launch,
+                "the observer ended before the command did, which ended with it",
+            )
+        })
     }
 }
 
-fn seized(heard: &Receiver<rustix::io::Result<()>>) -> Result<()> {
-    match heard.recv() {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(errno)) => Err(Error::call("ptrace the command", errno.raw_os_error())
-            .kind(Kind::Host)
-            .hint("--explain=full watches the command, which this machine forbids (kernel.yama.ptrace_scope = 3, or a debugger around lazaret); --explain=calls does not")),
-        Err(_) => Err(Error::new(Kind::Launch, "the observer ended at once")),
+impl Drop for Observer {
+    fn drop(&mut self) {
+        // It has ended, or ends with those that it watches.
+        let wait = || waitpid(Some(self.pid), WaitOptions::empty());
+        rustix::io::retry_on_intr(wait).unwrap_or_default();
     }
+}
+
+/// The forked process.
+fn serve(pid: Pid, plan: &Plan, namespace: &OwnedFd, tells: OwnedFd) -> ! {
+    let kept = vec![namespace.as_raw_fd(), tells.as_raw_fd()];
+    let mut tells = std::fs::File::from(tells);
+    let ready = close_all_but(kept)
+        .and_then(|()| become_a_helper(namespace.as_fd()))
+        .and_then(|()| Tracer::seize(pid));
+    let errno = ready.as_ref().err().map_or(0, |errno| errno.raw_os_error());
+    let heard = tells.write_all(&errno.to_le_bytes());
+    let (Ok(tracer), Ok(())) = (ready, heard) else {
+        sys::exit_now(1)
+    };
+    let watched = Watch::new(tracer, plan.clone()).watch();
+    let told = serde_json::to_vec(&watched).map(|bytes| tells.write_all(&bytes));
+    sys::exit_now(i32::from(!matches!(told, Ok(Ok(())))))
 }
 
 /// The process that a pidfd refers to (proc(5), "fdinfo").
@@ -208,7 +253,7 @@ fn shape(name: &str) -> Option<Shape> {
         | "fchmodat2" | "fchownat" | "futimesat" | "utimensat" => path(Some(0), 1, Write),
         "symlinkat" => path(Some(1), 2, Write),
         "linkat" => path(Some(2), 3, Write),
-        "fchown" => Shape::File,
+        "fchown" | "fchmod" => Shape::File,
         "ioctl" => Shape::Driver,
         "connect" | "bind" => Shape::Address {
             address: 1,
@@ -294,7 +339,7 @@ impl Table {
     }
 }
 
-/// The watch, in its own thread.
+/// The watch.
 struct Watch {
     tracer: Tracer,
     plan: Plan,
@@ -311,7 +356,7 @@ struct Begun {
     number: u32,
     args: [u64; 6],
     /// Where one learns: what it is about, which execve leaves nobody to ask for, and what was so.
-    learned: Option<(Option<Object>, Before)>,
+    learned: Option<(Option<Object>, Option<String>, Before)>,
 }
 
 impl Watch {
@@ -331,11 +376,12 @@ impl Watch {
     }
 
     /// Until nobody is left; or until ptrace(2) fails in a way that is none of theirs: then they end
-    /// with the thread.
+    /// with this process.
     fn watch(mut self) -> Watched {
         while let Ok((thread, stop)) = self.tracer.wait() {
             let goes_on = match stop {
-                Stop::Call { number, args } => match self.begins(thread, number, args) {
+                Stop::Call { said, .. } if said != MARK => self.tracer.kill(thread),
+                Stop::Call { number, args, .. } => match self.begins(thread, number, args) {
                     true => self.tracer.go_to_the_end(thread),
                     false => self.tracer.go_on(thread, 0),
                 },
@@ -390,11 +436,12 @@ impl Watch {
         let mut learned = None;
         if self.learner.is_some() {
             let object = shape.and_then(|shape| self.object(thread, shape, &args));
+            let (object, from) = object.unzip();
             if let (Some(learner), Some(proc)) = (&mut self.learner, &self.proc) {
-                learner.calls(number);
+                learner.calls(thread, number, name);
                 if shape.is_some() {
                     let before = learner.before(proc.as_fd(), thread, name, &args, object.as_ref());
-                    learned = Some((object, before));
+                    learned = Some((object, from.flatten(), before));
                 }
             }
         }
@@ -412,15 +459,23 @@ impl Watch {
     /// What the kernel let pass.
     fn passed(&mut self, thread: u32, begun: Begun) {
         let name = Arch::native().name(begun.number).unwrap_or_default();
-        let (Some(learner), Some(proc), Some((object, before))) =
+        let (Some(learner), Some(proc), Some((object, from, before))) =
             (&mut self.learner, &self.proc, begun.learned)
         else {
             return;
         };
         let (proc, args) = (proc.as_fd(), &begun.args);
         let program = program_of(proc, thread);
-        let (object, program) = (object.as_ref(), program.as_deref());
-        learner.passed(proc, thread, name, args, object, &before, program);
+        let act = Act {
+            thread,
+            name,
+            args,
+            object: object.as_ref(),
+            from: from.as_deref(),
+            before: &before,
+            program: program.as_deref(),
+        };
+        learner.passed(proc, &act);
     }
 
     /// Takes a refusal in, if the cell may be behind it.
@@ -432,12 +487,18 @@ impl Watch {
         if !worth_a_look(shape, i32::from(errno)) {
             return;
         }
-        let Some(object) = self.object(thread, shape, args) else {
+        let Some((object, _)) = self.object(thread, shape, args) else {
             return;
         };
+        // Every file is asked whether it is a terminal.
+        if let Object::Driver { request, .. } = object
+            && request >> 8 & 0xff == u32::from(b'T')
+        {
+            return;
+        }
         let is_lack = i32::from(errno) == libc::ENOENT;
-        if let (true, Object::Path { path, .. }) = (is_lack, &object)
-            && !may_be_the_cells(&self.plan, path)
+        if let (true, Object::Path { path, access }) = (is_lack, &object)
+            && !may_be_the_cells(&self.plan, path, *access)
         {
             return;
         }
@@ -446,12 +507,19 @@ impl Watch {
         self.table.add(number, errno, object, program);
     }
 
-    fn object(&self, thread: u32, shape: Shape, args: &[u64; 6]) -> Option<Object> {
+    /// What a call is about, and the folder that a path was said from.
+    fn object(
+        &self,
+        thread: u32,
+        shape: Shape,
+        args: &[u64; 6],
+    ) -> Option<(Object, Option<String>)> {
         let argument = |at: usize| args.get(at).copied().unwrap_or_default();
         let path = |folder: Option<usize>, at: usize, access| {
-            let path = self.path(thread, folder.map(argument), argument(at))?;
-            Some(Object::Path { path, access })
+            let (path, from) = self.path(thread, folder.map(argument), argument(at))?;
+            Some((Object::Path { path, access }, from))
         };
+        let alone = |object| Some((object, None));
         let wanted = |flags: u64| {
             let flags = i32::try_from(flags & 0x7fff_ffff).unwrap_or(0);
             let changes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0;
@@ -478,41 +546,56 @@ impl Watch {
             }
             Shape::File => {
                 let path = self.link(thread, &format!("fd/{}", low(argument(0))))?;
-                path.starts_with('/').then_some(Object::Path {
+                let is_path = path.starts_with('/');
+                alone(Object::Path {
                     path,
                     access: Access::Write,
                 })
+                .filter(|_| is_path)
             }
             Shape::Driver => {
                 let path = self.link(thread, &format!("fd/{}", low(argument(0))))?;
-                path.starts_with("/dev/").then(|| Object::Driver {
-                    path,
-                    request: low(argument(1)).cast_unsigned(),
-                })
+                let request = low(argument(1)).cast_unsigned();
+                let is_device = path.starts_with("/dev/");
+                alone(Object::Driver { path, request }).filter(|_| is_device)
             }
             Shape::Address { address, length } => {
                 let mut bytes = [0; 128];
                 let length = usize::try_from(argument(length)).ok()?.min(bytes.len());
                 let bytes = bytes.get_mut(..length)?;
                 let read = self.tracer.read(thread, argument(address), bytes).ok()?;
-                address_of(bytes.get(..read)?)
+                alone(address_of(bytes.get(..read)?)?)
             }
-            Shape::Own => Some(Object::Own),
+            Shape::Own => alone(Object::Own),
         }
     }
 
-    /// The path at `address`, from the root.
-    fn path(&self, thread: u32, folder: Option<u64>, address: u64) -> Option<String> {
-        let text = self.text(thread, address)?;
+    /// The path at `address`, from the root, and the folder that it was said from, if it was; without a
+    /// path, what the descriptor is.
+    fn path(
+        &self,
+        thread: u32,
+        folder: Option<u64>,
+        address: u64,
+    ) -> Option<(String, Option<String>)> {
+        let of_fd = |fd: i32| self.link(thread, &format!("fd/{fd}"));
+        let text = match (address, folder) {
+            (0, Some(fd)) => {
+                return of_fd(low(fd))
+                    .filter(|at| at.starts_with('/'))
+                    .map(|at| (at, None));
+            }
+            _ => self.text(thread, address)?,
+        };
         if text.starts_with('/') {
-            return Some(plain(&text));
+            return Some((plain(&text), None));
         }
         let at = match folder.map(low) {
             None | Some(libc::AT_FDCWD) => self.link(thread, "cwd"),
-            Some(fd) => self.link(thread, &format!("fd/{fd}")),
+            Some(fd) => of_fd(fd),
         };
         let at = at.filter(|at| at.starts_with('/'))?;
-        Some(plain(&format!("{at}/{text}")))
+        Some((plain(&format!("{at}/{text}")), Some(at)))
     }
 
     /// What a link of a thread's /proc says.
@@ -573,17 +656,24 @@ fn worth_a_look(shape: Shape, errno: i32) -> bool {
     }
 }
 
-/// Whether the cell may be why nothing is at `path`: it has something of its own there, or it is where
-/// people keep what is theirs.
-fn may_be_the_cells(plan: &Plan, path: &str) -> bool {
+/// Whether the cell may be why nothing is at `path`: it has something of its own there, or this machine
+/// has, where people keep what is theirs.
+fn may_be_the_cells(plan: &Plan, path: &str, access: Access) -> bool {
     let is_system = SYSTEM.iter().any(|folder| {
         path.strip_prefix(folder)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
     match plan.place(path) {
-        Some(place) if place.is_root() => !is_system && path != "/",
+        Some(place) if place.is_root() => !is_system && is_here(path, access),
         _ => true,
     }
+}
+
+/// Whether this machine has it; or what it would be made in, where it is to be made.
+fn is_here(path: &str, access: Access) -> bool {
+    let has = |path: &str| std::fs::symlink_metadata(path).is_ok();
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    has(path) && path != "/" || access == Access::Write && !folder.is_empty() && has(folder)
 }
 
 /// A sockaddr (ip(7), ipv6(7), unix(7)).

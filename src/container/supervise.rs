@@ -183,10 +183,7 @@ pub fn supervise(
         Ok(())
     };
     // Whoever is watched ends only once that is known to who watches.
-    if let Some(observer) = this.observer.take() {
-        let watched = observer.end();
-        (this.exit.outcomes, this.exit.deeds) = (watched.outcomes, watched.deeds);
-    }
+    let watched = this.observer.take().map(Observer::end);
     // pid 1 has ended or was killed: wait until the kernel has taken everything down.
     this.exit.usage = this.running.reap()?;
     // First of all, and one whatever the other says: whether the command ran.
@@ -196,6 +193,9 @@ pub fn supervise(
     told?;
     payload_told?;
     (this.exit.denied, this.exit.untold) = this.denials.take();
+    if let Some(watched) = watched.transpose()? {
+        (this.exit.outcomes, this.exit.deeds) = (watched.outcomes, watched.deeds);
+    }
     this.drain_streams(signals)?;
     drop(this.raw.take());
     if let Some(failure) = this.failure.take() {

@@ -4,66 +4,33 @@
 //! The run stands under every rule that is in force, with the capabilities of `compat` unless another
 //! profile is named: nothing of this machine is had that was not asked for and allowed.
 
+mod calls;
+mod paths;
+
 use super::journal::Journal;
 use super::run::{Decision, check_terminal, decision, launch, plan_of};
 use super::why::Cell;
 use super::{LearnRequest, explain};
-use crate::container::supervise::{Deeds, Denied, Used};
+use crate::container::supervise::{Deeds, Used};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::own_nodes;
-use crate::plan::seccomp::Arch;
 use crate::policy::{
-    BROADER, Explain, Granted, HostFacts, ImageFacts, Learnt, Origin, Reason, Request, Verdict,
-    decide, keep_id, shown,
+    BROADER, Explain, Granted, HostFacts, ImageFacts, Learnt, Origin, Policy, Reason, Request,
+    Verdict, decide, keep_id, shown,
 };
 use crate::report::{self, Destination};
-use std::collections::{BTreeMap, BTreeSet};
+use calls::Calls;
+use paths::{below, generalised};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// What a cell is learnt under, unless another profile is named.
 const PROFILE: &str = "compat";
-/// A folder of which so many files were used is learnt whole.
-const MANY: usize = 4;
 /// Rounds in which the policy that was learnt is asked whether it allows what it was learnt from.
 const ROUNDS: usize = 32;
 /// Bytes of a policy, or of its system calls, that is learnt on.
 const MOST: u64 = 1 << 20;
-
-/// Calls that a profile of system calls has whether they were seen or not, because chance decides
-/// whether a program makes them: what waits for another thread and what does not, memory that grows in
-/// place or moves, how it ends; clocks that are read without a call on most machines (vdso(7)); and what
-/// the launch itself makes under it. All of them act on the program alone.
-const BY_CHANCE: &[&str] = &[
-    "brk",
-    "clock_getres",
-    "clock_gettime",
-    "clock_nanosleep",
-    "close",
-    "execve",
-    "exit",
-    "exit_group",
-    "futex",
-    "getcpu",
-    "getpid",
-    "gettid",
-    "gettimeofday",
-    "madvise",
-    "mmap",
-    "mprotect",
-    "mremap",
-    "munmap",
-    "restart_syscall",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sched_yield",
-    "sendmsg",
-    "tgkill",
-    "time",
-    "write",
-    "writev",
-];
 
 /// Runs, learns and writes; returns the command's exit code.
 ///
@@ -110,17 +77,17 @@ pub fn learn(request: &LearnRequest) -> Result<u8> {
         ..run.request.clone()
     };
 
-    let mut learnt = of_deeds(&asked, deeds)?;
+    let mut learnt = of_deeds(&policy, &asked, deeds)?;
     learnt.run(&line_of(&asked, &facts));
     cover(&mut learnt, &places.name, &asked, &facts, &host, deeds)?;
-    let mut calls = calls_of(deeds, &exit.denied);
+    let mut calls = Calls::of(deeds, &exit.denied);
     if let Some((before, more)) = older {
         learnt = before.and(learnt);
-        calls.extend(more);
+        calls = more.and(calls);
     }
     let file = places.json.file_name().unwrap_or_default();
     toml.write(&learnt.text(&places.name, &file.to_string_lossy()))?;
-    json.write(&seccomp(&calls)?)?;
+    json.write(&calls.profile()?)?;
 
     let (facts, host, store) = (facts.clone(), host.clone(), store.path().to_owned());
     let cell = || {
@@ -184,7 +151,7 @@ impl Places {
 }
 
 /// What was learnt before: a policy, and the system calls beside it.
-fn older(file: &Path, json: &Path) -> Result<(Learnt, BTreeSet<String>)> {
+fn older(file: &Path, json: &Path) -> Result<(Learnt, Calls)> {
     let beside = match json.exists() {
         true => json.to_owned(),
         false => file.with_extension("seccomp.json"),
@@ -198,20 +165,7 @@ fn older(file: &Path, json: &Path) -> Result<(Learnt, BTreeSet<String>)> {
         std::fs::read_to_string(path).or_call(|| format!("read {path:?}"))
     };
     let learnt = Learnt::parse(&text(file)?, &file.to_string_lossy())?;
-    let bad = |cause: &str| Error::new(Kind::Malformed, format!("{beside:?}: {cause}"));
-    let value: serde_json::Value =
-        serde_json::from_str(&text(&beside)?).map_err(|e| bad(&e.to_string()))?;
-    let groups = value["syscalls"]
-        .as_array()
-        .ok_or_else(|| bad("no syscalls"))?;
-    // What was added for chance is added anew.
-    let seen = groups.iter().filter(|group| {
-        let comment = group["comment"].as_str().unwrap_or_default();
-        !comment.starts_with(BROADER)
-    });
-    let names = seen.filter_map(|group| group["names"].as_array());
-    let names = names.flatten().filter_map(|name| name.as_str());
-    Ok((learnt, names.map(str::to_owned).collect()))
+    Ok((learnt, Calls::parse(&text(&beside)?, &beside)?))
 }
 
 /// What was run, on one line.
@@ -237,9 +191,9 @@ fn line_of(asked: &Request, facts: &ImageFacts) -> String {
 }
 
 /// What the acts of a cell teach, but for what was asked for.
-fn of_deeds(asked: &Request, deeds: &Deeds) -> Result<Learnt> {
+fn of_deeds(policy: &Policy, asked: &Request, deeds: &Deeds) -> Result<Learnt> {
     let image = asked.image.to_string();
-    let mut learnt = Learnt::of(&asked.image)?;
+    let mut learnt = Learnt::of(policy)?;
     for (cap, acts) in &deeds.caps {
         let acts: Vec<&str> = acts.iter().map(String::as_str).collect();
         let reason = format!("learnt: {}", acts.join("; "));
@@ -288,81 +242,6 @@ fn times(times: u64) -> String {
     }
 }
 
-fn below(path: &str, folder: &str) -> bool {
-    let rest = path.strip_prefix(folder.trim_end_matches('/'));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Paths as few patterns: a folder of which many files or folders were used is taken whole, and so is
-/// what is temporary. Each with how many files it stands for, and the first of them.
-fn generalised<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<(String, usize, String)> {
-    const TEMPORARY: [&str; 3] = ["/tmp", "/dev/shm", "/var/tmp"];
-    /// Folders of everything are never taken whole.
-    const LEAST_DEPTH: usize = 2;
-    let mut found: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    for path in paths.map(without_number) {
-        let path = path.as_str();
-        let folder = TEMPORARY.iter().find(|folder| below(path, folder));
-        let pattern = folder.map_or_else(|| path.to_owned(), |folder| format!("{folder}/**"));
-        let entry = found.entry(pattern).or_insert((0, path.to_owned()));
-        entry.0 += 1;
-    }
-    let stem = |pattern: &str| pattern.strip_suffix("/**").unwrap_or(pattern).to_owned();
-    let depth = |folder: &str| folder.matches('/').count();
-    let deepest = found
-        .keys()
-        .map(|pattern| depth(pattern))
-        .max()
-        .unwrap_or(0);
-    for level in (LEAST_DEPTH..deepest).rev() {
-        let mut children: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for pattern in found.keys() {
-            let whole = stem(pattern);
-            let ends = whole.match_indices('/').nth(level).map(|(at, _)| at);
-            if let Some((folder, rest)) = ends.and_then(|at| whole.split_at_checked(at)) {
-                let child = rest.split('/').nth(1).unwrap_or_default();
-                let all = children.entry(folder.to_owned()).or_default();
-                all.insert(child.to_owned());
-            }
-        }
-        for (folder, _) in children.into_iter().filter(|(_, all)| all.len() >= MANY) {
-            let inside: Vec<String> = found
-                .range(folder.clone()..)
-                .map(|(pattern, _)| pattern.clone())
-                .take_while(|pattern| pattern.starts_with(&folder))
-                .filter(|pattern| below(&stem(pattern), &folder))
-                .collect();
-            let all: Vec<(usize, String)> = inside
-                .iter()
-                .filter_map(|pattern| found.remove(pattern))
-                .collect();
-            let files = all.iter().map(|(files, _)| files).sum();
-            let first = all
-                .into_iter()
-                .map(|(_, such)| such)
-                .min()
-                .unwrap_or_default();
-            found.insert(format!("{folder}/**"), (files, first));
-        }
-    }
-    let found = found.into_iter();
-    found
-        .map(|(pattern, (files, such))| (pattern, files, such))
-        .collect()
-}
-
-/// A path of /proc without the number of a process, which is another one each time.
-fn without_number(path: &str) -> String {
-    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    match path
-        .strip_prefix("/proc/")
-        .and_then(|rest| rest.split_once('/'))
-    {
-        Some((first, rest)) if number(first) => format!("/proc/*/{rest}"),
-        _ => path.to_owned(),
-    }
-}
-
 /// Has the policy that was learnt asked whether it allows what was run, and takes the narrowest cures
 /// in until it does.
 fn cover(
@@ -379,7 +258,7 @@ fn cover(
         ..crate::host::Places::own()
     };
     for _ in 0..ROUNDS {
-        let policy = crate::host::policy_under(&places, name, &learnt.text(name, ""))?.policy;
+        let policy = crate::host::policy_under(&places, name, &learnt.rules_text(name))?.policy;
         let mut reasons: Vec<Reason> = Vec::new();
         if asked.keep_id {
             reasons.extend(keep_id(&policy, &asked.image, host).err());
@@ -411,13 +290,13 @@ fn why(keys: &str, reason: &Reason, asked: &Request, deeds: &Deeds) -> String {
     let used = match keys {
         "mounts" => {
             let all = asked.binds.iter();
-            let mut bind = all.filter(|bind| reason.asked.contains(&bind.target));
+            let mut bind = all.filter(|bind| is_about(&reason.asked, &bind.target));
             bind.next()
                 .map(|bind| of_bind(&bind.target, bind.read_only, deeds))
         }
         "devices" => {
             let all = asked.devices.iter();
-            let mut device = all.filter(|device| reason.asked.contains(&device.target));
+            let mut device = all.filter(|device| is_about(&reason.asked, &device.target));
             device
                 .next()
                 .map(|device| match deeds.paths.get(&device.target) {
@@ -428,16 +307,27 @@ fn why(keys: &str, reason: &Reason, asked: &Request, deeds: &Deeds) -> String {
         "network" => Some(of_network(deeds)),
         "env" => Some("whether it is read cannot be seen".to_owned()),
         "caps" => {
-            let held = deeds.caps.keys().any(|cap| reason.asked.contains(cap));
+            let held = deeds.caps.keys().any(|cap| is_about(&reason.asked, cap));
             (!held).then(|| format!("{BROADER}: no act was seen that takes it"))
         }
         _ => None,
     };
-    let asked_for = format!("asked for: {}", reason.asked);
+    // What was used first: a mark must not be cut off.
     match used {
-        Some(used) => format!("{asked_for}; {used}"),
-        None => asked_for,
+        Some(used) => format!("{used}; asked for: {}", reason.asked),
+        None => format!("asked for: {}", reason.asked),
     }
+}
+
+/// Whether `asked`, a flag as reasons write it, is about a target, a device or a capability:
+/// `-v FROM:TARGET (read-only)`, `--device FROM:TARGET`, `--cap-add CAP`.
+fn is_about(asked: &str, what: &str) -> bool {
+    let flag = match asked.rsplit_once(" (") {
+        Some((flag, end)) if end.ends_with(')') => flag,
+        _ => asked,
+    };
+    let before = flag.strip_suffix(what);
+    before.is_some_and(|before| before.ends_with([':', ' ']))
 }
 
 fn of_bind(target: &str, read_only: bool, deeds: &Deeds) -> String {
@@ -469,7 +359,7 @@ fn of_bind(target: &str, read_only: bool, deeds: &Deeds) -> String {
         shapes.join(", ")
     );
     match (read_only, written) {
-        (false, false) => format!("{evidence} ({BROADER}: nothing was written, :ro would do)"),
+        (false, false) => format!("{BROADER}: nothing was written, :ro would do; {evidence}"),
         _ => evidence,
     }
 }
@@ -497,51 +387,9 @@ fn of_network(deeds: &Deeds) -> String {
     }
 }
 
-/// The names of the calls that were made or tried: what the set refuses of them it refuses still, with
-/// its own answer.
-fn calls_of(deeds: &Deeds, denied: &[Denied]) -> BTreeSet<String> {
-    let arch = Arch::native();
-    let made = deeds.calls.keys().copied();
-    let tried = denied.iter().filter_map(|denied| denied.number);
-    let names = made.chain(tried).filter_map(|number| arch.name(number));
-    names.map(str::to_owned).collect()
-}
-
-/// The calls as a profile of system calls (OCI runtime specification, config-linux.md, "Seccomp").
-fn seccomp(calls: &BTreeSet<String>) -> Result<String> {
-    let arch = match std::env::consts::ARCH {
-        "aarch64" => "SCMP_ARCH_AARCH64",
-        _ => "SCMP_ARCH_X86_64",
-    };
-    let by_chance = BY_CHANCE
-        .iter()
-        .filter(|name| Arch::native().number(name).is_some());
-    let by_chance: Vec<&&str> = by_chance.filter(|name| !calls.contains(**name)).collect();
-    let profile = serde_json::json!({
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": libc::EPERM,
-        "architectures": [arch],
-        "syscalls": [
-            {
-                "names": calls,
-                "action": "SCMP_ACT_ALLOW",
-                "comment": "made or tried by what was run",
-            },
-            {
-                "names": by_chance,
-                "action": "SCMP_ACT_ALLOW",
-                "comment": format!("{BROADER}: chance decides whether a program makes these"),
-            },
-        ],
-    });
-    let text = serde_json::to_string_pretty(&profile);
-    let text = text.map_err(|e| Error::new(Kind::Malformed, format!("the profile: {e}")))?;
-    Ok(text + "\n")
-}
-
 /// What was learnt, in a few lines.
 fn tell(places: &Places, learnt: &Learnt, calls: usize, deeds: &Deeds) {
-    let caps: Vec<&str> = deeds.caps.keys().copied().collect();
+    let caps: Vec<&str> = deeds.caps.keys().map(String::as_str).collect();
     let caps = match caps.is_empty() {
         true => "no capability".to_owned(),
         false => format!("the capabilities {}", caps.join(" ")),
@@ -558,13 +406,11 @@ fn tell(places: &Places, learnt: &Learnt, calls: usize, deeds: &Deeds) {
             "{many} of its rules grant more than was seen: look for {BROADER:?}"
         )),
     }
-    if deeds.unsure > 0 {
+    if !deeds.unsure.is_empty() {
+        let acts: Vec<String> = deeds.unsure.iter().map(|act| shown(act)).collect();
         report::note(&format!(
-            "{} were of files whose owner and mode cannot be seen from outside: a capability that they took is not learnt",
-            match deeds.unsure {
-                1 => "one act".to_owned(),
-                many => format!("{many} acts"),
-            }
+            "owner and mode could not be seen where this was done, and a capability that it took is not learnt: {}",
+            acts.join("; ")
         ));
     }
     if deeds.more_paths > 0 {
@@ -578,32 +424,4 @@ fn tell(places: &Places, learnt: &Learnt, calls: usize, deeds: &Deeds) {
         places.name,
         places.json.display(),
     ));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_files_of_a_folder_are_the_folder() {
-        let mut paths: Vec<String> = (0..5).map(|n| format!("/usr/lib/py/{n}.py")).collect();
-        paths.extend((0..3).map(|n| format!("/usr/bin/{n}")));
-        paths.extend(["/tmp/a/b", "/tmp/c", "/etc/x", "/usr/lib/py/deep/er/y"].map(str::to_owned));
-        let found = generalised(paths.iter().map(String::as_str));
-        let found: Vec<(&str, usize)> = found.iter().map(|(p, n, _)| (p.as_str(), *n)).collect();
-        assert_eq!(
-            found,
-            [
-                ("/etc/x", 1),
-                ("/tmp/**", 2),
-                ("/usr/bin/0", 1),
-                ("/usr/bin/1", 1),
-                ("/usr/bin/2", 1),
-                ("/usr/lib/py/**", 6),
-            ]
-        );
-        // Never everything, however much was used of it.
-        let many: Vec<String> = (0..9).map(|n| format!("/{n}")).collect();
-        assert_eq!(generalised(many.iter().map(String::as_str)).len(), 9);
-    }
 }

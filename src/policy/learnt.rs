@@ -1,15 +1,14 @@
 //! A policy that was learnt from what a cell did: a profile of the smallest rules that cover it, each
 //! with what it was learnt from as its reason. It is data to be read by a person; nothing here applies it.
 //!
-//! What does not come from the run comes from `strict`, as it stands there: whose images may come in,
-//! what must hold, and what nobody gets. Every other rule is about one thing, so that what several
-//! runs taught is the union of their rules.
+//! What does not come from the run comes from the profile that it stood under, as it stands there: whose
+//! images may come in, what must hold, and what nobody gets. Every other rule is about one thing, so
+//! that what several runs taught is the union of their rules.
 
-use super::pattern;
-use super::shipped::profile_text;
+use super::compose::Policy;
+use super::grants::Origin;
 use super::words;
 use crate::error::{Error, Kind, Result};
-use crate::image::ImageName;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use toml::{Table, Value};
@@ -21,8 +20,11 @@ const WORDS: [&str; 5] = ["trust", "require", "give", "allow", "deny"];
 /// What begins a line of what was run, and of what was seen.
 const RUN: &str = "# run: ";
 const SEEN: &str = "# seen: ";
-/// The longest reason.
+/// The longest reason, in characters.
 const REASON: usize = 600;
+/// Lines of what was seen that no rule is about, and the characters of one.
+const SEEN_LINES: usize = 200;
+const SEEN_LENGTH: usize = 200;
 
 /// A rule: its word, what it says, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,43 +46,49 @@ pub struct Learnt {
 }
 
 impl Learnt {
-    /// Of a run of `image` that needed nothing.
+    /// Of a run that needed nothing, under the profile that the caller's level of `policy` extends: whose
+    /// images come in, what must hold, what nobody gets, and within which limits, is as there. Rules of
+    /// the caller's own file count whatever profile is named, and are not repeated.
     ///
     /// # Errors
-    /// `Malformed`: the built-in profile is not one.
-    pub fn of(image: &ImageName) -> Result<Self> {
-        let text = profile_text("strict").unwrap_or_default();
-        let strict = read(text).map_err(|e| Error::new(Kind::Malformed, format!("strict: {e}")))?;
+    /// `Malformed`: a rule that cannot be written down.
+    pub fn of(policy: &Policy) -> Result<Self> {
+        /// What of a gift is no capability, device or mount.
+        const KEPT: [&str; 4] = ["syscalls", "network", "env", "limits"];
         let mut rules = Vec::new();
-        for mut rule in strict {
-            match rule.word.as_str() {
-                // Whose images come in: the rule that such a name falls under, as general as it is
-                // there, so that any rule of the user's own is stricter.
-                "trust" => {
-                    let images = images(&rule.says);
-                    let name = image.to_string();
-                    let literal = images.iter().any(|image| !image.starts_with("**"));
-                    let is_about = |image: &String| pattern::matches(image, &name);
-                    if literal == matches!(image, ImageName::Registry(_))
-                        || !images.iter().any(is_about)
-                    {
-                        continue;
-                    }
+        for level in policy
+            .view()
+            .into_iter()
+            .filter(|level| level.level == "user")
+        {
+            for view in &level.rules {
+                let own = matches!(&view.origin, Origin::Rule { file, .. } if *file == level.file);
+                let of_tools = view.images.iter().all(|image| image.starts_with("tool:"));
+                if own || view.word == "allow" || !view.images.is_empty() && of_tools {
+                    continue;
                 }
-                // What ordinary programs need is learnt, not given.
-                "give" => {
-                    for key in ["caps", "devices"] {
-                        rule.says.insert(key.to_owned(), Value::Array(Vec::new()));
+                let mut read = read(&view.toml())
+                    .map_err(|e| Error::new(Kind::Malformed, format!("{}: {e}", view.origin)))?;
+                if view.word == "give" {
+                    for rule in &mut read {
+                        rule.says
+                            .retain(|key, _| key == "image" || KEPT.contains(&key));
                     }
-                    rule.reason =
-                        "as strict has it, less the devices; what was needed beside is below"
-                            .into();
+                    read.retain(|rule| rule.says.keys().any(|key| key != "image"));
                 }
-                "allow" => continue,
-                _ => {}
+                rules.extend(read);
             }
-            rules.push(rule);
         }
+        let mut nothing = Table::new();
+        for key in ["caps", "devices"] {
+            nothing.insert(key.to_owned(), Value::Array(Vec::new()));
+        }
+        rules.push(Rule {
+            word: "give".into(),
+            says: nothing,
+            reason: "what was needed is given below".into(),
+        });
+        sort(&mut rules);
         Ok(Self {
             rules,
             runs: Vec::new(),
@@ -101,8 +109,8 @@ impl Learnt {
 
     /// A use of what no rule is about: `read`, `written`, `executed`, `connected`, and of what.
     pub fn seen(&mut self, kind: &str, pattern: &str, more: &str) {
-        let key = (kind.to_owned(), words::comment(pattern));
-        self.seen.insert(key, words::comment(more));
+        let key = (kind.to_owned(), shortened(pattern, SEEN_LENGTH));
+        self.seen.insert(key, shortened(more, SEEN_LENGTH));
     }
 
     /// Gives or allows one value of a list: `caps`, `devices`, `env`.
@@ -154,6 +162,7 @@ impl Learnt {
             }
             None => {
                 self.rules.push(rule);
+                sort(&mut self.rules);
                 true
             }
         }
@@ -214,7 +223,7 @@ impl Learnt {
         if !self.seen.is_empty() {
             out.push_str("#\n# What else was used, which no rule need be about:\n");
         }
-        for ((kind, pattern), more) in &self.seen {
+        for ((kind, pattern), more) in self.seen.iter().take(SEEN_LINES) {
             let more = match more.as_str() {
                 "" => String::new(),
                 // No word of a stranger has one.
@@ -222,31 +231,50 @@ impl Learnt {
             };
             let _infallible = writeln!(out, "{SEEN}{kind} {pattern}{more}");
         }
-        let _infallible = write!(out, "\nversion = 1\nprofile = {}\n", words::toml(name));
-        let of = |word: &'static str| self.rules.iter().filter(move |rule| rule.word == word);
-        for rule in WORDS.into_iter().flat_map(of) {
+        if let Some(more) = self
+            .seen
+            .len()
+            .checked_sub(SEEN_LINES)
+            .filter(|more| *more > 0)
+        {
+            let _infallible = writeln!(out, "# and {more} more");
+        }
+        out.push_str(&self.rules_text(name));
+        out
+    }
+
+    /// The same without a word of what was run and seen: what is decided by.
+    pub fn rules_text(&self, name: &str) -> String {
+        // Writing to a String cannot fail.
+        let mut out = format!("\nversion = 1\nprofile = {}\n", words::toml(name));
+        for rule in &self.rules {
             let _infallible = writeln!(out, "\n[[{}]]", rule.word);
             for (key, value) in &rule.says {
                 let _infallible = writeln!(out, "{key} = {}", written(value));
             }
-            let end = rule.reason.floor_char_boundary(REASON);
-            let reason = rule.reason.get(..end).unwrap_or_default();
-            let _infallible = writeln!(out, "reason = {}", words::toml(reason));
+            let reason = cut(&rule.reason, REASON);
+            let _infallible = writeln!(out, "reason = {}", words::toml(&reason));
         }
         out
     }
 }
 
-/// The images that a rule is about.
-fn images(says: &Table) -> Vec<String> {
-    match says.get("image") {
-        Some(Value::String(image)) => vec![image.clone()],
-        Some(Value::Array(images)) => {
-            let texts = images.iter().filter_map(Value::as_str);
-            texts.map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
+/// In the order of their words, and else as they came.
+fn sort(rules: &mut [Rule]) {
+    rules.sort_by_key(|rule| WORDS.iter().position(|word| *word == rule.word));
+}
+
+/// The first so many characters.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
+}
+
+/// A stranger's word in a comment.
+fn shortened(text: &str, most: usize) -> String {
+    words::comment(&cut(text, most))
 }
 
 /// What a policy's text calls itself, where it is a profile.
@@ -306,13 +334,13 @@ fn written(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn learnt(image: &str) -> Learnt {
-        Learnt::of(&ImageName::parse(image).unwrap()).unwrap()
+    fn learnt() -> Learnt {
+        Learnt::of(&Policy::strict().unwrap()).unwrap()
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut one = learnt("busybox");
+        let mut one = learnt();
         one.run("busybox sh -c 'echo \"x\"'\n[[allow]]");
         one.seen("read", "/usr/**", "3 files");
         one.seen("connected", "10.0.0.1:80", "");
@@ -331,26 +359,63 @@ mod tests {
     }
 
     #[test]
-    fn trust_is_as_general_as_in_strict() {
-        let of = |image: &str| {
-            let text = learnt(image).text("x", "y");
-            let at = text.find("[[trust]]").unwrap();
-            assert_eq!(text.matches("[[trust]]").count(), 1, "{text}");
-            text[at..]
-                .lines()
-                .skip(1)
-                .take(2)
-                .collect::<Vec<_>>()
-                .join(" ")
+    fn trust_and_denials_are_the_profiles() {
+        let text = learnt().text("x", "y");
+        let strict = super::super::shipped::profile_text("strict").unwrap();
+        for (word, many) in [("trust", 2), ("require", 1), ("deny", 1), ("allow", 0)] {
+            assert_eq!(text.matches(&format!("[[{word}]]")).count(), many, "{text}");
+        }
+        let rules = |text: &str, word: &str| -> Vec<Table> {
+            let rules = super::read(text).unwrap().into_iter();
+            let mut of: Vec<Table> = rules
+                .filter(|rule| rule.word == word)
+                .map(|rule| rule.says)
+                .collect();
+            // A single image is a list of one.
+            for says in &mut of {
+                if let Some(Value::String(image)) = says.get("image").cloned() {
+                    says.insert("image".into(), Value::Array(vec![Value::String(image)]));
+                }
+            }
+            of
         };
-        assert_eq!(of("busybox"), "accept = \"tofu\" image = \"**\"");
-        assert!(of("oci:/x:y").starts_with("accept = \"any\" image = [\"oci:**\""));
-        assert!(!learnt("busybox").text("x", "y").contains("[[allow]]"));
+        for word in ["trust", "deny"] {
+            assert_eq!(rules(&text, word), rules(strict, word), "{word}");
+        }
+        // The same rules once they are read as a profile, and no capability, device or mount.
+        let gifts = rules(&text, "give");
+        assert!(gifts.iter().any(|says| says.contains_key("limits")));
+        let lists = gifts
+            .iter()
+            .flat_map(|says| [says.get("caps"), says.get("devices")]);
+        assert!(
+            lists
+                .flatten()
+                .all(|list| list.as_array().unwrap().is_empty())
+        );
+    }
+
+    #[test]
+    fn what_was_seen_is_bounded_and_no_rule() {
+        let mut one = learnt();
+        for n in 0..1000 {
+            one.seen("read", &format!("/{n}/{}", "é".repeat(4000)), "");
+        }
+        let text = one.text("x", "y");
+        assert!(text.len() < 200_000, "{}", text.len());
+        assert!(text.contains("# and 800 more"));
+        assert!(text.ends_with(&one.rules_text("x")));
+        assert!(!one.rules_text("x").contains('é'));
+        // A mark is not cut off.
+        let long = format!("{BROADER}: {}", "é".repeat(4000));
+        one.one("allow", None, "mounts", "/a", &long);
+        let back = Learnt::parse(&one.text("x", "y"), "f").unwrap();
+        assert_eq!((one.broader(), back.broader()), (1, 1));
     }
 
     #[test]
     fn several_runs_are_the_union_and_a_mark_goes_once_it_is_wrong() {
-        let (mut one, mut two) = (learnt("busybox"), learnt("busybox"));
+        let (mut one, mut two) = (learnt(), learnt());
         let broad = format!("asked for ({BROADER}: only read)");
         one.one("allow", None, "mounts", "/a:rw", &broad);
         two.one("allow", None, "mounts", "/a:rw", "written");
@@ -368,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_cure_is_taken_in_once() {
-        let mut one = learnt("busybox");
+        let mut one = learnt();
         let lines = [
             "to allow it, add to x",
             "[[allow]]",

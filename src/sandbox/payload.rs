@@ -148,14 +148,13 @@ fn take(
 
 /// Waits until it is watched. Who watches has every right over this user namespace, but the memory is
 /// still the launcher's, of the namespace outside: only what is dumpable there may be watched
-/// (ptrace(2), "Ptrace access mode checking"). Inside is nobody yet whom that lets in.
+/// (ptrace(2), "Ptrace access mode checking"). Inside is nobody yet whom that lets in, and execve makes
+/// it another's.
 fn await_observer(socket: BorrowedFd<'_>) -> Done {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     set_dumpable_behavior(DumpableBehavior::Dumpable).at("prctl PR_SET_DUMPABLE")?;
     send_plain(socket, &Record::Observe)?;
-    let heard = receive(socket, false).at("recvmsg from the supervisor")?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at("prctl PR_SET_DUMPABLE")?;
-    match heard {
+    match receive(socket, false).at("recvmsg from the supervisor")? {
         Received::Record(Record::Observed, _) => Ok(()),
         _ => Err(Fault {
             errno: Errno::CANCELED,

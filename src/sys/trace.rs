@@ -5,12 +5,19 @@
 use super::process::errno;
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-/// The thread that watches. ptrace(2) knows threads, so this cannot be sent to another one; when it
-/// ends, the kernel kills all that it watches (PTRACE_O_EXITKILL).
+/// Who watches. ptrace(2) knows threads, so this cannot be sent to another one; when it ends, the
+/// kernel kills all that it watches (PTRACE_O_EXITKILL).
 #[derive(Debug)]
-pub struct Tracer(PhantomData<*const ()>);
+pub struct Tracer {
+    /// Who stands still and has not been told of, the first first: the kernel tells of the youngest,
+    /// and the others would wait for ever behind one that always has something.
+    waiting: RefCell<VecDeque<(u32, i32)>>,
+    here: PhantomData<*const ()>,
+}
 
 /// Why a thread that is watched stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub enum Stop {
         number: u32,
         /// As they stand in registers.
         args: [u64; 6],
+        /// What the filter says with it (SECCOMP_RET_DATA).
+        said: u16,
     },
     /// After a call that [`Tracer::go_to_the_end`] let go on: what it returned, or its errno.
     Done(std::result::Result<u64, u16>),
@@ -63,7 +72,10 @@ impl Tracer {
             0,
             libc::c_ulong::from(options.cast_unsigned()),
         )?;
-        Ok(Self(PhantomData))
+        Ok(Self {
+            waiting: RefCell::default(),
+            here: PhantomData,
+        })
     }
 
     /// Waits for the next that stands still, or has ended.
@@ -71,45 +83,27 @@ impl Tracer {
     /// # Errors
     /// `CHILD`: nobody is left.
     pub fn wait(&self) -> Result<(u32, Stop)> {
-        // linux/wait.h: of this thread's alone, and of any kind.
-        const WNOTHREAD: i32 = 0x2000_0000;
-        let mut status = 0;
-        let thread = loop {
-            // SAFETY: `status` is an int that the call may write.
-            let answer = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | WNOTHREAD) };
-            match u32::try_from(answer) {
-                Ok(thread) if thread > 0 => break thread,
-                _ => match errno() {
-                    Errno::INTR => {}
-                    other => return Err(other),
-                },
+        /// How many are taken in before the first of them is told of.
+        const AT_ONCE: usize = 1024;
+        let mut waiting = self.waiting.borrow_mut();
+        while waiting.len() < AT_ONCE {
+            match next(waiting.is_empty()) {
+                Ok(Some(new)) => waiting.push_back(new),
+                Ok(None) => break,
+                // Those that are known are told of first.
+                Err(_) if !waiting.is_empty() => break,
+                Err(e) => return Err(e),
             }
+        }
+        let Some((thread, status)) = waiting.pop_front() else {
+            return Err(Errno::CHILD);
         };
         let stop = match status & 0xff == 0x7f {
             false => Ok(Stop::Ended),
-            true => self.stopped(thread, (status >> 8) & 0xff, status >> 16),
+            true => stopped(thread, (status >> 8) & 0xff, status >> 16),
         };
         // Killed while it stood: its end is told next.
         Ok((thread, stop.unwrap_or(Stop::Other)))
-    }
-
-    fn stopped(&self, thread: u32, signal: i32, event: i32) -> Result<Stop> {
-        Ok(match event {
-            0 if signal == libc::SIGTRAP | 0x80 => match call_info(thread)? {
-                Info::Exit(outcome) => Stop::Done(outcome),
-                _ => Stop::Other,
-            },
-            0 => Stop::Signal(signal),
-            libc::PTRACE_EVENT_SECCOMP => match call_info(thread)? {
-                Info::Seccomp { number, args } => Stop::Call { number, args },
-                _ => Stop::Other,
-            },
-            libc::PTRACE_EVENT_EXEC => Stop::Executed {
-                former: message(thread)?,
-            },
-            libc::PTRACE_EVENT_STOP if STOPS.contains(&signal) => Stop::Stopped,
-            _ => Stop::Other,
-        })
     }
 
     /// It goes on, with this signal if it is not 0. That it has ended is no error: it is told.
@@ -126,6 +120,20 @@ impl Tracer {
     /// As [`Tracer::go_on`].
     pub fn go_to_the_end(&self, thread: u32) -> Result<()> {
         go(libc::PTRACE_SYSCALL, thread, 0)
+    }
+
+    /// It is killed, and its process with it. That it has ended is no error.
+    ///
+    /// # Errors
+    /// What kill(2) says, but ESRCH.
+    pub fn kill(&self, thread: u32) -> Result<()> {
+        let Some(pid) = Pid::from_raw(thread.cast_signed()) else {
+            return Ok(());
+        };
+        match rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
+            Err(Errno::SRCH) => Ok(()),
+            other => other,
+        }
     }
 
     /// It stays stopped until somebody continues it; as [`Tracer::go_on`].
@@ -167,6 +175,45 @@ impl Tracer {
     }
 }
 
+/// The next that stands still or has ended; `None`: nobody does now, unless `wait`.
+fn next(wait: bool) -> Result<Option<(u32, i32)>> {
+    // linux/wait.h: of this thread's alone, and of any kind.
+    const WNOTHREAD: i32 = 0x2000_0000;
+    let flags = libc::__WALL | WNOTHREAD | if wait { 0 } else { libc::WNOHANG };
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is an int that the call may write.
+        let answer = unsafe { libc::waitpid(-1, &raw mut status, flags) };
+        match u32::try_from(answer) {
+            Ok(0) => return Ok(None),
+            Ok(thread) => return Ok(Some((thread, status))),
+            Err(_) => match errno() {
+                Errno::INTR => {}
+                other => return Err(other),
+            },
+        }
+    }
+}
+
+fn stopped(thread: u32, signal: i32, event: i32) -> Result<Stop> {
+    Ok(match event {
+        0 if signal == libc::SIGTRAP | 0x80 => match call_info(thread)? {
+            Info::Exit(outcome) => Stop::Done(outcome),
+            _ => Stop::Other,
+        },
+        0 => Stop::Signal(signal),
+        libc::PTRACE_EVENT_SECCOMP => match call_info(thread)? {
+            Info::Seccomp { number, args, said } => Stop::Call { number, args, said },
+            _ => Stop::Other,
+        },
+        libc::PTRACE_EVENT_EXEC => Stop::Executed {
+            former: message(thread)?,
+        },
+        libc::PTRACE_EVENT_STOP if STOPS.contains(&signal) => Stop::Stopped,
+        _ => Stop::Other,
+    })
+}
+
 /// struct ptrace_syscall_info (linux/ptrace.h), the part that every kernel since 5.3 has.
 #[repr(C)]
 #[derive(Default)]
@@ -185,7 +232,11 @@ struct RawInfo {
 }
 
 enum Info {
-    Seccomp { number: u32, args: [u64; 6] },
+    Seccomp {
+        number: u32,
+        args: [u64; 6],
+        said: u16,
+    },
     Exit(std::result::Result<u64, u16>),
     Other,
 }
@@ -210,6 +261,7 @@ fn call_info(thread: u32) -> Result<Info> {
         SECCOMP => Info::Seccomp {
             number: u32::try_from(raw.first).unwrap_or(u32::MAX),
             args: raw.rest,
+            said: u16::try_from(raw.more[0] & 0xffff).unwrap_or(0),
         },
         EXIT if raw.rest[0] & 0xff != 0 => {
             let errno = u16::try_from(raw.first.cast_signed().unsigned_abs());

@@ -11,6 +11,11 @@
  *     connect|bind|send HOST PORT  over TCP; send is UDP
  *     unix PATH|@NAME              connect to it
  *     socket PATH                  bind it
+ *     descriptor PATH              owner, mode and times of it by a descriptor
+ *     far FOLDER                   makes FOLDER/a/b/file, goes to b, closes a, and reads file from there
+ *     made FOLDER                  makes FOLDER/file of mode 0 and reads it
+ *     filter                       getppid under a filter of our own that hands it to a watcher
+ *     crowd COUNT PATH             that many threads open it for ever, and we ten times
  *     drive PATH                   ask its driver for something that there is not (ioctl 0x1234)
  *     kill UID                     kill a child that became that user
  *     untraced PATH                open it in a child that asks not to be watched (CLONE_UNTRACED)
@@ -27,6 +32,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -92,6 +99,8 @@ static int execute(const char *path) { return execl(path, path, NULL) ? errno : 
 static void *in_thread(void *path) { return (void *)(long)opened(path, O_RDONLY); }
 static void *change(void *path) { execl(path, path, "read", "/dev/kvm", NULL); return 0; }
 
+static void *crowd(void *path) { for (;;) opened(path, O_RDONLY); return 0; }
+
 static char raced[64];
 static volatile int racing;
 static void *race(void *path)
@@ -127,6 +136,44 @@ static int act(char **v)
 	if (IS("connect") || IS("bind") || IS("send")) return inet(what, a, atoi(b));
 	if (IS("unix")) return local(0, a);
 	if (IS("socket")) return local(1, a);
+	if (IS("descriptor")) {
+		int d = open(a, O_RDWR | O_CLOEXEC), e = d < 0 ? errno : GOT(fchown(d, 12, 12));
+		if (!e) e = GOT(fchmod(d, 0640));
+		if (!e) e = GOT(futimens(d, (struct timespec[2]){{1, 0}, {1, 0}}));
+		return close(d), e;
+	}
+	if (IS("far")) {
+		char path[4096];
+		if (mkdir(a, 0700) || chdir(a) || mkdir("a", 0700) || mkdir("a/b", 0700) || chdir("a/b")) return 247;
+		snprintf(path, sizeof path, "%s/a", a);
+		int e = opened("file", O_WRONLY | O_CREAT);
+		if (e || chmod(path, 0)) return 246;
+		return opened("file", O_RDONLY);
+	}
+	if (IS("made")) {
+		char path[4096];
+		snprintf(path, sizeof path, "%s/file", a);
+		int d = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0);
+		return d < 0 ? 245 : (close(d), opened(path, O_RDONLY));
+	}
+	if (IS("filter")) {
+		struct sock_filter code[] = {
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+			BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE | 7),
+			BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		};
+		struct sock_fprog program = {sizeof code / sizeof *code, code};
+		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) return 244;
+		return GOT(syscall(SYS_getppid));
+	}
+	if (IS("crowd")) {
+		pthread_t t;
+		for (int i = 0; i < atoi(a); i++) if (pthread_create(&t, 0, crowd, (void *)b)) return 243;
+		usleep(100000);
+		for (int i = 0; i < 10; i++) opened(b, O_RDONLY);
+		return 0;
+	}
 	if (IS("drive")) { int d = open(a, O_RDONLY | O_CLOEXEC), e = d < 0 ? errno : GOT(ioctl(d, 0x1234, 0)); close(d); return e; }
 	if (IS("kill")) {
 		int p[2], status;

@@ -28,6 +28,7 @@
 
 mod home;
 mod image;
+pub mod learnt;
 mod needs;
 mod programs;
 mod proxy;

@@ -21,8 +21,13 @@ pub(in crate::engine) fn denials(cell: &Cell, outcomes: &[Outcome]) -> Result<Ve
         let name = Arch::native().name(outcome.number).unwrap_or("a call");
         let by = match &outcome.object {
             Some(object) => by(cell, name, object, i32::from(outcome.errno))?,
-            // Too many to be kept apart: the first ones say why.
-            None => None,
+            // Too many to be kept apart: the first ones say why, if the cell is behind any of them.
+            None => denials
+                .iter()
+                .any(|denial: &Denial| {
+                    (denial.number, denial.errno) == (Some(outcome.number), outcome.errno)
+                })
+                .then(more),
         };
         let Some(answer) = by else { continue };
         denials.push(Denial {
@@ -38,6 +43,16 @@ pub(in crate::engine) fn denials(cell: &Cell, outcomes: &[Outcome]) -> Result<Ve
         });
     }
     Ok(denials)
+}
+
+/// More of what was told already.
+fn more() -> Answer {
+    let mut answer = blank("", "path");
+    answer.rule = "as those above, too many to be told apart".to_owned();
+    answer.origin = policy::Origin::Always("the first of each call and errno are told");
+    answer.why = "some may have another rule behind them".to_owned();
+    answer.cure = Some(vec!["see those above".to_owned()]);
+    answer
 }
 
 /// A call with what it was about.
@@ -121,23 +136,17 @@ fn of_path(
         )]);
         return Ok(Some(answer));
     }
+    let of_root = matches!(place, Some(What::Root { .. }));
     match errno {
         libc::ENOENT if answer.allowed => Ok(None),
-        // That an image lacks something is worth a word where this machine has it.
-        libc::ENOENT if matches!(place, Some(What::Root { .. })) => {
-            Ok(is_here(path, access).then_some(answer))
+        // It was made since, or the image has it: who may, owner and mode say.
+        libc::EACCES | libc::EPERM if of_root || answer.allowed => {
+            by_permission(cell, name, path, answer)
         }
-        _ if !answer.allowed => Ok(Some(answer)),
-        libc::EACCES | libc::EPERM => by_permission(cell, name, path, answer),
-        _ => Ok(None),
+        libc::ENOENT | libc::EROFS => Ok((!answer.allowed).then_some(answer)),
+        _ if of_root => Ok(None),
+        _ => Ok((!answer.allowed).then_some(answer)),
     }
-}
-
-/// Whether this machine has it; or what it would be made in, where it is to be made.
-fn is_here(path: &str, access: Access) -> bool {
-    let has = |path: &str| std::fs::symlink_metadata(path).is_ok();
-    let folder = path::parent_of(path);
-    has(path) || access == Access::Write && folder != "/" && has(folder)
 }
 
 /// Owner and permission bits refuse, and a capability would pass over them. `answer` says what is

@@ -25,7 +25,7 @@ pub mod words;
 
 pub use json::{JsonProfile, MAX_JSON};
 pub use narrow::Narrowed;
-pub use observed::Observe;
+pub use observed::{MARK, Observe};
 pub use seccompiler::sock_filter as Instruction;
 pub use table::Arch;
 
@@ -73,7 +73,7 @@ impl Verdict {
             Self::Log => libc::SECCOMP_RET_LOG,
             Self::Trap => libc::SECCOMP_RET_TRAP,
             Self::Tell => libc::SECCOMP_RET_USER_NOTIF,
-            Self::Watch => libc::SECCOMP_RET_TRACE,
+            Self::Watch => libc::SECCOMP_RET_TRACE | u32::from(observed::MARK),
         }
     }
 }
