@@ -25,6 +25,9 @@ fn image(home: &Home) -> String {
             Entry::file("srv/open", "x").mode(0o644),
             Entry::file("srv/his", "x").mode(0o600).owner(7, 7),
             Entry::file("srv/theirs", "x").mode(0o604).owner(7, 0),
+            Entry::dir("sticky").mode(0o1777).owner(7, 7),
+            Entry::file("sticky/his", "x").mode(0o666).owner(8, 8),
+            Entry::dir("his").mode(0o755).owner(7, 7),
             Entry::dir("root").mode(0o700),
             Entry::dir("root/deep").mode(0o700),
             Entry::file("root/deep/his", "x").mode(0o600).owner(7, 7),
@@ -60,6 +63,10 @@ const ACTS: &[(&[&str], &[&str])] = &[
     (&["far", "/srv/far"], &[]),
     (&["chown", "/root", "7"], &["CHOWN"]),
     (&["read", "/root/deep/his"], &["DAC_OVERRIDE"]),
+    // A mode that changed meanwhile, another's file where everybody writes, a folder to rename into.
+    (&["made", "/srv"], &["DAC_OVERRIDE"]),
+    (&["unlink", "/sticky/his"], &["FOWNER"]),
+    (&["rename", "/srv/open", "/his/x"], &["DAC_OVERRIDE"]),
 ];
 
 /// Exactly the capabilities that an act takes are learnt; under what was learnt it passes, and without

@@ -5,7 +5,7 @@
 //! for. What a file's owner and mode let everybody do took none. Where they cannot be seen from
 //! outside, nothing is claimed, and the act is counted as one of which nobody can tell.
 
-use super::observer::{Access, Object};
+use super::shape::{Access, Object};
 use rustix::fs::{
     Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, Stat, fstat, fstatfs, openat, openat2,
 };
@@ -77,6 +77,8 @@ pub(super) struct Act<'a> {
     pub(super) object: Option<&'a Object>,
     /// The folder that its path was said from; else it was from the root.
     pub(super) from: Option<&'a str>,
+    /// Where a rename leads.
+    pub(super) to: Option<&'a str>,
     pub(super) before: &'a Before,
     /// Who made it.
     pub(super) program: Option<&'a str>,
@@ -155,6 +157,9 @@ impl Learner {
             "chown" | "lchown" | "fchown" | "fchownat" => {
                 before.owner =
                     path.and_then(|path| owner(proc, thread, path, !follows(name, args)));
+            }
+            "unlink" | "unlinkat" | "rmdir" | "rename" | "renameat" | "renameat2" => {
+                before.owner = path.and_then(|path| owner(proc, thread, path, true));
             }
             "open" | "openat" | "openat2" | "creat" => {
                 let writes = matches!(
@@ -328,10 +333,29 @@ impl Learner {
             }
             _ => {}
         }
-        let folder = match path.rsplit_once('/') {
-            Some(("", _)) | None => "/",
-            Some((folder, _)) => folder,
-        };
+        let folder = folder_of(path);
+        // In a sticky folder who owns neither it nor the file may not remove it (unlink(2)).
+        if let ("unlink" | "unlinkat" | "rmdir" | "rename" | "renameat" | "renameat2", Some(was)) =
+            (act.name, act.before.owner)
+            && stays(folder).is_some_and(|stat| {
+                stat.st_mode & libc::S_ISVTX != 0 && stat.st_uid != who && was.0 != who
+            })
+        {
+            self.took(act, "FOWNER", &about);
+        }
+        // What everybody may do is another matter from here on.
+        if act.name.contains("chown") || act.name.contains("chmod") {
+            self.looked.clear();
+            self.looked_bytes = 0;
+        }
+        if let Some(to) = act.to {
+            let asks = Asks {
+                from: None,
+                path: folder_of(to),
+                bits: 3,
+            };
+            self.asks(proc, act, asks, ids, &about);
+        }
         // What `..` leads through is not known.
         let from = act.from.filter(|from| is_below(path, from));
         let from = match (act.from, from) {
@@ -342,13 +366,14 @@ impl Learner {
         let asks = match (act.name, access) {
             ("open" | "openat" | "openat2" | "creat", Access::Write) => {
                 match act.before.was_there {
+                    Some(true) if reads_too(act) => asks(path, 6),
                     Some(true) => asks(path, 2),
                     Some(false) => asks(folder, 3),
                     None => return self.unsure(act, &about),
                 }
             }
             ("open" | "openat" | "openat2", _) => asks(path, 4),
-            ("execve" | "execveat", _) => asks(path, 1),
+            ("execve" | "execveat" | "chdir", _) => asks(path, 1),
             // To connect to a socket takes writing to it (unix(7)).
             ("truncate" | "connect" | "sendto", _) => asks(path, 2),
             ("fchown" | "fchmod", _) => return,
@@ -359,13 +384,25 @@ impl Learner {
             ) => asks(folder, 1),
             _ => asks(folder, 3),
         };
-        if from.is_none() && !self.looks(asks, who) {
+        self.asks(proc, act, asks, ids, &about);
+    }
+
+    /// Whether owner and mode let it be done, else a capability was taken.
+    fn asks(
+        &mut self,
+        proc: BorrowedFd<'_>,
+        act: &Act<'_>,
+        asks: Asks<'_>,
+        ids: &Ids,
+        about: &str,
+    ) {
+        if asks.from.is_none() && !self.looks(asks, ids.users[3]) {
             return;
         }
-        match is_open(proc, thread, asks, ids) {
+        match is_open(proc, act.thread, asks, ids) {
             Some(true) => {}
-            Some(false) => self.took(act, "DAC_OVERRIDE", &about),
-            None => self.unsure(act, &about),
+            Some(false) => self.took(act, "DAC_OVERRIDE", about),
+            None => self.unsure(act, about),
         }
     }
 
@@ -439,6 +476,26 @@ fn keep(of: &mut BTreeSet<String>, one: String) {
 fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The folder that a path lies in.
+fn folder_of(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/",
+        Some((folder, _)) => folder,
+    }
+}
+
+/// Whether a file is opened to be read as well as written.
+fn reads_too(act: &Act<'_>) -> bool {
+    let flags = match act.name {
+        "open" => act.args[1],
+        "openat" => act.args[2],
+        // Its flags lie behind a pointer, and whoever writes with it mostly reads.
+        "openat2" => return true,
+        _ => 0,
+    };
+    flags & 3 == 2
 }
 
 /// Whether a call follows a link at the end of its path.
@@ -602,6 +659,7 @@ mod tests {
             args: &[0; 6],
             object: None,
             from: None,
+            to: None,
             before: &before,
             program: None,
         };

@@ -12,6 +12,7 @@ pub mod record;
 mod refused;
 mod relay;
 mod sampler;
+mod shape;
 mod signals;
 pub mod supervise;
 mod terminal;

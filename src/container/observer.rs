@@ -15,6 +15,9 @@
 use super::denials::{PROGRAMS, open_proc, program_of};
 use super::helper::{become_a_helper, close_all_but};
 use super::learner::{Act, Before, Deeds, Learner};
+use super::shape::{
+    Access, Object, Shape, address_of, low, may_be_the_cells, plain, shape, worth_a_look,
+};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::seccomp::{Arch, MARK, Observe};
 use crate::plan::{Plan, Step};
@@ -25,62 +28,12 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Distinct outcomes that are kept of each call and errno; more are counted together.
 const OF_EACH: usize = 32;
 /// Bytes of a path (PATH_MAX).
 const PATH: usize = 4096;
-/// Folders of a system, which every image has its own of: that one lacks something of them there is
-/// nothing of the cell's.
-const SYSTEM: [&str; 9] = [
-    "/bin", "/etc", "/lib", "/lib64", "/opt", "/sbin", "/usr", "/var", "/root",
-];
-
-/// What was wanted of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Access {
-    /// To read what is there.
-    Read,
-    /// To write, make, change or remove it.
-    Write,
-    /// To execute it.
-    Execute,
-}
-
-/// What a call was about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Object {
-    /// A path inside, from the root.
-    Path {
-        /// As the program wrote it, from its working directory or the folder it named.
-        path: String,
-        /// What was wanted of it.
-        access: Access,
-    },
-    /// An address of the internet and a port.
-    Address {
-        /// The address.
-        host: IpAddr,
-        /// The port.
-        port: u16,
-    },
-    /// A Unix socket, by its path.
-    Socket(String),
-    /// A Unix socket, by its abstract name.
-    Abstract(String),
-    /// A device by the path that it was opened by, and what was asked of its driver (ioctl(2)).
-    Driver {
-        /// The path.
-        path: String,
-        /// The request.
-        request: u32,
-    },
-    /// The process itself.
-    Own,
-}
-
 /// What the kernel refused, as often as it did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -198,77 +151,6 @@ fn pid_of(pidfd: &OwnedFd) -> Result<Pid> {
         .ok_or_else(|| Error::new(Kind::Launch, "the command ended before it was watched"))
 }
 
-/// Where a call's arguments say what it is about.
-#[derive(Debug, Clone, Copy)]
-enum Shape {
-    /// A path, from the folder of a descriptor or the working directory.
-    Path {
-        folder: Option<usize>,
-        path: usize,
-        access: Access,
-    },
-    /// The same, and what is wanted stands in these flags.
-    Open {
-        folder: Option<usize>,
-        path: usize,
-        flags: usize,
-    },
-    /// The same, and they stand in the first word that this points to (open_how of openat2(2)).
-    How,
-    /// A file by its descriptor.
-    File,
-    /// The same, whose driver is asked for something.
-    Driver,
-    /// An address and its length.
-    Address { address: usize, length: usize },
-    /// Ids, or whom a signal goes to.
-    Own,
-}
-
-fn shape(name: &str) -> Option<Shape> {
-    use Access::{Execute, Write};
-    let path = |folder, path, access| Shape::Path {
-        folder,
-        path,
-        access,
-    };
-    Some(match name {
-        "open" => Shape::Open {
-            folder: None,
-            path: 0,
-            flags: 1,
-        },
-        "openat" => Shape::Open {
-            folder: Some(0),
-            path: 1,
-            flags: 2,
-        },
-        "openat2" => Shape::How,
-        "execve" => path(None, 0, Execute),
-        "execveat" => path(Some(0), 1, Execute),
-        "creat" | "mkdir" | "rmdir" | "unlink" | "rename" | "mknod" | "truncate" | "chmod"
-        | "chown" | "lchown" | "utime" | "utimes" => path(None, 0, Write),
-        "link" | "symlink" => path(None, 1, Write),
-        "mkdirat" | "unlinkat" | "renameat" | "renameat2" | "mknodat" | "fchmodat"
-        | "fchmodat2" | "fchownat" | "futimesat" | "utimensat" => path(Some(0), 1, Write),
-        "symlinkat" => path(Some(1), 2, Write),
-        "linkat" => path(Some(2), 3, Write),
-        "fchown" | "fchmod" => Shape::File,
-        "ioctl" => Shape::Driver,
-        "connect" | "bind" => Shape::Address {
-            address: 1,
-            length: 2,
-        },
-        "sendto" => Shape::Address {
-            address: 4,
-            length: 5,
-        },
-        "setuid" | "setgid" | "setreuid" | "setregid" | "setresuid" | "setresgid" | "setgroups"
-        | "kill" | "tkill" | "tgkill" => Shape::Own,
-        _ => return None,
-    })
-}
-
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
     object: Object,
@@ -355,8 +237,18 @@ struct Watch {
 struct Begun {
     number: u32,
     args: [u64; 6],
-    /// Where one learns: what it is about, which execve leaves nobody to ask for, and what was so.
-    learned: Option<(Option<Object>, Option<String>, Before)>,
+    /// Where one learns: what is known of it before the kernel takes it.
+    learned: Option<Learned>,
+}
+
+/// What a call is about, which execve leaves nobody to ask for, and what was so.
+#[derive(Debug)]
+struct Learned {
+    object: Option<Object>,
+    from: Option<String>,
+    /// The other path of a rename.
+    to: Option<String>,
+    before: Before,
 }
 
 impl Watch {
@@ -387,6 +279,10 @@ impl Watch {
                 },
                 Stop::Done(outcome) => {
                     match (self.begun.remove(&thread), outcome) {
+                        // It goes on, and the program does not wait for it.
+                        (Some(begun), Err(errno)) if i32::from(errno) == libc::EINPROGRESS => {
+                            self.passed(thread, begun);
+                        }
                         (Some(begun), Err(errno)) => {
                             self.refused(thread, begun.number, &begun.args, errno);
                         }
@@ -437,11 +333,21 @@ impl Watch {
         if self.learner.is_some() {
             let object = shape.and_then(|shape| self.object(thread, shape, &args));
             let (object, from) = object.unzip();
+            let to = match name {
+                "rename" => self.path(thread, None, args[1]),
+                "renameat" | "renameat2" => self.path(thread, Some(args[2]), args[3]),
+                _ => None,
+            };
             if let (Some(learner), Some(proc)) = (&mut self.learner, &self.proc) {
                 learner.calls(thread, number, name);
                 if shape.is_some() {
                     let before = learner.before(proc.as_fd(), thread, name, &args, object.as_ref());
-                    learned = Some((object, from.flatten(), before));
+                    learned = Some(Learned {
+                        object,
+                        from: from.flatten(),
+                        to: to.map(|(path, _)| path),
+                        before,
+                    });
                 }
             }
         }
@@ -459,7 +365,7 @@ impl Watch {
     /// What the kernel let pass.
     fn passed(&mut self, thread: u32, begun: Begun) {
         let name = Arch::native().name(begun.number).unwrap_or_default();
-        let (Some(learner), Some(proc), Some((object, from, before))) =
+        let (Some(learner), Some(proc), Some(learned)) =
             (&mut self.learner, &self.proc, begun.learned)
         else {
             return;
@@ -470,9 +376,10 @@ impl Watch {
             thread,
             name,
             args,
-            object: object.as_ref(),
-            from: from.as_deref(),
-            before: &before,
+            object: learned.object.as_ref(),
+            from: learned.from.as_deref(),
+            to: learned.to.as_deref(),
+            before: &learned.before,
             program: program.as_deref(),
         };
         learner.passed(proc, &act);
@@ -587,6 +494,13 @@ impl Watch {
             }
             _ => self.text(thread, address)?,
         };
+        // A descriptor by its name, as tar and cp use it.
+        let named = ["/proc/self/fd/", "/dev/fd/"].iter();
+        let mut named = named.filter_map(|folder| text.strip_prefix(folder)?.parse().ok());
+        if let Some(fd) = named.next() {
+            let at = of_fd(fd).filter(|at| at.starts_with('/'))?;
+            return Some((at, None));
+        }
         if text.starts_with('/') {
             return Some((plain(&text), None));
         }
@@ -627,110 +541,6 @@ impl Watch {
     }
 }
 
-/// An `int` argument.
-fn low(argument: u64) -> i32 {
-    u32::try_from(argument & u64::from(u32::MAX))
-        .unwrap_or(0)
-        .cast_signed()
-}
-
-/// Whether a refusal can be the cell's doing at all.
-fn worth_a_look(shape: Shape, errno: i32) -> bool {
-    match shape {
-        Shape::Address { .. } => matches!(
-            errno,
-            libc::EACCES
-                | libc::EPERM
-                | libc::ENOENT
-                | libc::ECONNREFUSED
-                | libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EADDRNOTAVAIL
-                | libc::EROFS
-        ),
-        Shape::Driver => errno == libc::EACCES,
-        _ => matches!(
-            errno,
-            libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT | libc::ENXIO | libc::ENODEV
-        ),
-    }
-}
-
-/// Whether the cell may be why nothing is at `path`: it has something of its own there, or this machine
-/// has, where people keep what is theirs.
-fn may_be_the_cells(plan: &Plan, path: &str, access: Access) -> bool {
-    let is_system = SYSTEM.iter().any(|folder| {
-        path.strip_prefix(folder)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
-    match plan.place(path) {
-        Some(place) if place.is_root() => !is_system && is_here(path, access),
-        _ => true,
-    }
-}
-
-/// Whether this machine has it; or what it would be made in, where it is to be made.
-fn is_here(path: &str, access: Access) -> bool {
-    let has = |path: &str| std::fs::symlink_metadata(path).is_ok();
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    has(path) && path != "/" || access == Access::Write && !folder.is_empty() && has(folder)
-}
-
-/// A sockaddr (ip(7), ipv6(7), unix(7)).
-fn address_of(bytes: &[u8]) -> Option<Object> {
-    let (family, rest) = bytes.split_first_chunk::<2>()?;
-    let port = || {
-        rest.first_chunk::<2>()
-            .map(|port| u16::from_be_bytes(*port))
-    };
-    match i32::from(u16::from_ne_bytes(*family)) {
-        libc::AF_INET => {
-            let host = rest.get(2..6)?.first_chunk::<4>()?;
-            Some(Object::Address {
-                host: IpAddr::V4(Ipv4Addr::from(*host)),
-                port: port()?,
-            })
-        }
-        libc::AF_INET6 => {
-            let host = rest.get(6..22)?.first_chunk::<16>()?;
-            Some(Object::Address {
-                host: IpAddr::V6(Ipv6Addr::from(*host)).to_canonical(),
-                port: port()?,
-            })
-        }
-        libc::AF_UNIX => {
-            let text = |bytes: &[u8]| {
-                let end = bytes.iter().position(|byte| *byte == 0);
-                let end = end.unwrap_or(bytes.len());
-                String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
-            };
-            match rest.split_first()? {
-                (0, name) => Some(Object::Abstract(text(name))),
-                _ => Some(Object::Socket(plain(&text(rest)))),
-            }
-        }
-        _ => None,
-    }
-}
-
-/// A path without `.`, `..` and double slashes, by its words alone.
-fn plain(path: &str) -> String {
-    if !path.starts_with('/') {
-        return path.to_owned();
-    }
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -756,51 +566,5 @@ mod tests {
         let others: Vec<_> = all.iter().filter(|o| o.object.is_none()).collect();
         assert_eq!(others.len(), 1);
         assert_eq!(others[0].times, 100_000 - OF_EACH as u64);
-    }
-
-    #[test]
-    fn addresses_are_read_and_half_ones_are_none() {
-        let inet = [2, 0, 0, 80, 10, 0, 0, 1];
-        let host = |text: &str, port| {
-            let host = text.parse().unwrap();
-            Some(Object::Address { host, port })
-        };
-        assert_eq!(address_of(&inet), host("10.0.0.1", 80));
-        let mut six = [0; 28];
-        (six[0], six[3], six[23]) = (10, 53, 1);
-        assert_eq!(address_of(&six), host("::1", 53));
-        let named = |text: &str| Some(Object::Socket(text.to_owned()));
-        assert_eq!(address_of(b"\x01\0/run//x\0junk"), named("/run/x"));
-        let name = Some(Object::Abstract("bus".to_owned()));
-        assert_eq!(address_of(b"\x01\0\0bus"), name);
-        for end in 0..8 {
-            assert_eq!(address_of(&inet[..end]), None, "{end}");
-        }
-        assert_eq!(address_of(&[99, 0, 1, 2, 3, 4, 5, 6]), None);
-    }
-
-    #[test]
-    fn paths_are_plain() {
-        for (path, is) in [
-            ("/a/./b//../c/", "/a/c"),
-            ("/../..", "/"),
-            ("relative/../x", "relative/../x"),
-        ] {
-            assert_eq!(plain(path), is);
-        }
-    }
-
-    /// Every call of the list has a shape, or it would be watched for nothing.
-    #[test]
-    fn what_is_watched_is_understood() {
-        let list = include_str!("../../policies/syscalls/observed.toml");
-        let table: toml::Table = list.parse().unwrap();
-        let groups = table["observe"].as_array().unwrap();
-        let names = groups.iter().map(|group| group["names"].as_str().unwrap());
-        let names: Vec<&str> = names.flat_map(str::split_whitespace).collect();
-        assert!(names.len() > 30);
-        for name in names {
-            assert!(shape(name).is_some(), "{name}");
-        }
     }
 }

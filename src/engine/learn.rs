@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// What a cell is learnt under, unless another profile is named.
+/// What a cell is learnt under, unless another profile is named; `strict` where there is one id inside.
 const PROFILE: &str = "compat";
 /// Rounds in which the policy that was learnt is asked whether it allows what it was learnt from.
 const ROUNDS: usize = 32;
@@ -48,7 +48,13 @@ pub fn learn(request: &LearnRequest) -> Result<u8> {
 
     let mut run = request.run.clone();
     run.request.rm = true;
-    run.profile.get_or_insert_with(|| PROFILE.to_owned());
+    if run.profile.is_none() {
+        let store = super::place::open_store()?;
+        let host = super::place::host(Some(&store))?;
+        // With one id inside there is nobody to become or to give anything to, and to ask for it is refused.
+        let one_id = super::place::map_of(&host).is_single();
+        run.profile = Some(if one_id { "strict" } else { PROFILE }.to_owned());
+    }
     let mut journal = Journal::start();
     let Decision {
         name,

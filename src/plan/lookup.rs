@@ -47,17 +47,54 @@ pub struct Found {
     pub layer: usize,
 }
 
-/// Looks `path` up in the merged tree of `lists`, uppermost first. `mounted`: what is not the
-/// image's, where the way ends.
-///
-/// # Errors
-/// `Store`: a list is damaged.
-pub fn lookup(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Result<Lookup> {
-    let mut tree: HashMap<Vec<u8>, Entry<'_>> = HashMap::new();
-    merged(lists, &mut |path, entry| {
-        // What a device does not hide comes after it.
-        tree.insert(path.to_vec(), *entry);
-    })?;
+/// The merged tree of an image, to look paths up in.
+#[derive(Debug)]
+pub struct Merged<'a> {
+    entries: HashMap<Vec<u8>, Entry<'a>>,
+    /// The uppermost layer that has something of a path that is made.
+    layers: HashMap<Vec<u8>, usize>,
+    many: usize,
+}
+
+impl<'a> Merged<'a> {
+    /// That of `lists`, uppermost first.
+    ///
+    /// # Errors
+    /// `Store`: a list is damaged.
+    pub fn of(lists: &[&'a [u8]]) -> Result<Self> {
+        let mut entries: HashMap<Vec<u8>, Entry<'a>> = HashMap::new();
+        merged(lists, &mut |path, entry| {
+            // What a device does not hide comes after it.
+            entries.insert(path.to_vec(), *entry);
+        })?;
+        let mut layers = HashMap::with_capacity(entries.len());
+        for (n, list) in lists.iter().enumerate() {
+            merged(&[list], &mut |path, entry| {
+                if entry.on_disk() {
+                    layers.entry(path.to_vec()).or_insert(n);
+                }
+            })?;
+        }
+        Ok(Self {
+            entries,
+            layers,
+            many: lists.len(),
+        })
+    }
+
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        self.many
+    }
+
+    /// Looks `path` up. `mounted`: what is not the image's, where the way ends.
+    pub fn lookup(&self, path: &str, mounted: &dyn Fn(&str) -> bool) -> Lookup {
+        lookup(self, path, mounted)
+    }
+}
+
+fn lookup(image: &Merged<'_>, path: &str, mounted: &dyn Fn(&str) -> bool) -> Lookup {
+    let tree = &image.entries;
     let mut walk = Walk::new(path.as_bytes().split(|b| *b == b'/').collect());
     let mut links = Vec::new();
     let text = |path: &[u8]| match path {
@@ -69,25 +106,25 @@ pub fn lookup(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Re
         if mounted(&at) {
             let rest = walk.rest();
             let rest = rest.map(|part| format!("/{}", String::from_utf8_lossy(part)));
-            return Ok(Lookup::Mounted(at + &rest.collect::<String>()));
+            return Lookup::Mounted(at + &rest.collect::<String>());
         }
         let more = walk.rest().next().is_some();
         match tree.get(&walk.at).map(|entry| entry.node) {
-            None | Some(Node::Whiteout) => return Ok(Lookup::Missing(at)),
+            None | Some(Node::Whiteout) => return Lookup::Missing(at),
             Some(Node::Special(special)) => {
                 let what = match special {
                     Special::Char { .. } | Special::Block { .. } => "device",
                     Special::Fifo => "fifo",
                     Special::Socket => "socket",
                 };
-                return Ok(Lookup::NeverMade(what.to_owned()));
+                return Lookup::NeverMade(what.to_owned());
             }
-            Some(Node::File { .. }) if more => return Ok(Lookup::NoFolder(at)),
+            Some(Node::File { .. }) if more => return Lookup::NoFolder(at),
             Some(Node::File { .. } | Node::Dir { .. }) => {}
             Some(Node::Symlink { target }) => {
                 links.push((at, String::from_utf8_lossy(target).into_owned()));
                 if !walk.follow(target) {
-                    return Ok(Lookup::Circle);
+                    return Lookup::Circle;
                 }
             }
         }
@@ -95,10 +132,10 @@ pub fn lookup(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Re
     let at = &walk.at;
     let key: &[u8] = if at.is_empty() { b"/" } else { at };
     let Some(entry) = tree.get(key) else {
-        return Ok(Lookup::Missing(text(at)));
+        return Lookup::Missing(text(at));
     };
     let folder = matches!(entry.node, Node::Dir { .. });
-    Ok(Lookup::Found(Found {
+    Lookup::Found(Found {
         path: text(at),
         links,
         kind: if folder { "folder" } else { "file" },
@@ -114,20 +151,6 @@ pub fn lookup(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Re
             .xattrs
             .iter()
             .any(|(name, _)| name == b"security.capability"),
-        layer: layer(lists, key)?,
-    }))
-}
-
-/// The uppermost layer that has something of this path that is made.
-fn layer(lists: &[&[u8]], path: &[u8]) -> Result<usize> {
-    for (n, list) in lists.iter().enumerate() {
-        let mut has = false;
-        merged(&[list], &mut |at, entry| {
-            has |= at == path && entry.on_disk()
-        })?;
-        if has {
-            return Ok(n);
-        }
-    }
-    Ok(0)
+        layer: image.layers.get(key).copied().unwrap_or(0),
+    })
 }

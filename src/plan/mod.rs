@@ -20,7 +20,7 @@ pub use crate::policy::VerifyMode;
 pub use build::{Ground, HOST_NETWORK, build, own_nodes};
 pub use ids::{HELPER_FOLDERS, IdMap, IdRange};
 pub use limits::{CellCgroup, Resource, Rlimit, Watch, Watched};
-pub use lookup::{Found, Lookup, lookup};
+pub use lookup::{Found, Lookup, Merged};
 pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, ProgramCopy, Shared, Tmpfs, Upper};
 pub use place::{Place, What};

@@ -6,6 +6,7 @@
 
 use super::compose::Policy;
 use super::facts::Outside;
+use super::grants::Origin;
 use super::limit::{Limit, Unit};
 use super::mounts;
 use super::parse::{Accept, Key};
@@ -169,8 +170,31 @@ impl Policy {
         }
     }
 
+    /// Whether a rule gives what another refuses, so that nothing runs: of the user's own, or where what
+    /// refuses is built in.
+    fn refuses_a_gift(&self, subject: &Subject, key: Key, value: &str) -> bool {
+        if matches!(
+            key,
+            Key::Etc | Key::Explain | Key::Mounts | Key::Targets | Key::Userns
+        ) {
+            return false;
+        }
+        let Err(refusal) = self.ask(subject, key, value) else {
+            return false;
+        };
+        let by_builtin = matches!(refusal.origin, Origin::Rule { builtin: true, .. });
+        let rules = self.gives(subject);
+        let mut gives = rules.iter().filter(|(_, rule)| {
+            let mut entries = rule.lists.iter().filter(|entry| entry.key == key);
+            entries.any(|entry| entry.values.iter().any(|have| have == value))
+        });
+        gives.any(|(_, rule)| !rule.head.builtin || by_builtin)
+    }
+
     fn says(&self, subject: &Subject, key: Key, value: &str) -> &'static str {
         match self.lets(subject, key, value) {
+            // A gift that is refused is a refusal of the run.
+            false if self.refuses_a_gift(subject, key, value) => "given and refused",
             false => "not allowed",
             true if self.gives_value(subject, key, value) => "given",
             true => "allowed",
@@ -180,9 +204,10 @@ impl Policy {
 
 fn rank(said: &str) -> u8 {
     match said {
-        "given" => 2,
-        "allowed" => 1,
-        _ => 0,
+        "given" => 3,
+        "allowed" => 2,
+        "given and refused" => 0,
+        _ => 1,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::engine::run::{self, Decision, Looks};
 use crate::engine::{RunRequest, WhyRequest, limits, place, tool};
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageName;
-use crate::plan::{Plan, Step};
+use crate::plan::{Merged, Plan, Step};
 use crate::policy::{
     BindAsk, DeviceAsk, DeviceFacts, FileKind, Grants, HostFacts, ImageFacts, Outside, Policy,
     Reason, Request, SourceFacts, Verdict, decide, wanted_devices,
@@ -14,6 +14,19 @@ use crate::report::{self, Answer};
 use crate::store::RootFs;
 use std::path::PathBuf;
 use std::rc::Rc;
+
+/// The merged tree of [`Cell::lists`].
+///
+/// # Errors
+/// `Store`: a list is damaged.
+pub(super) fn merged(lists: Option<&[Vec<u8>]>) -> Result<Option<Merged<'_>>> {
+    lists
+        .map(|lists| {
+            let lists: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
+            Merged::of(&lists)
+        })
+        .transpose()
+}
 
 /// What stands for an image that no rule names: `.invalid` is no registry's (RFC 2606).
 const NAMELESS: &str = "image.invalid/that-no-rule-names";
@@ -122,6 +135,14 @@ impl Cell {
             host,
             store,
         }
+    }
+
+    /// The image's layers as lists, to be merged; none without an image.
+    ///
+    /// # Errors
+    /// `Store`, `Integrity`: a list is damaged.
+    pub(super) fn lists(&self) -> Result<Option<Vec<Vec<u8>>>> {
+        self.rootfs.as_ref().map(RootFs::lists).transpose()
     }
 
     /// Why there are no subordinate ids, and what gives some.

@@ -80,7 +80,11 @@ fn answer(request: &WhyRequest, cell: &Cell) -> Result<Answer> {
     match &request.question {
         WhyQuestion::Call(wanted) => call::call(cell, wanted, &mut answer)?,
         WhyQuestion::Capability(name) => capability::capability(cell, name, &mut answer)?,
-        WhyQuestion::Path { path, write } => path::inside(cell, path, *write, &mut answer)?,
+        WhyQuestion::Path { path, write } => {
+            let lists = cell.lists()?;
+            let image = cell::merged(lists.as_deref())?;
+            path::inside(cell, image.as_ref(), path, *write, &mut answer)?;
+        }
         WhyQuestion::HostPath { path, write } => path::outside(cell, path, *write, &mut answer)?,
         WhyQuestion::Network { host, loopback } => {
             network::network(cell, host, *loopback, &mut answer)?;

@@ -1,26 +1,32 @@
 //! What the kernel refused a cell that was watched, with what of the cell is behind it: each is asked
 //! as `lazaret why` would be. Where nothing of the cell is, nothing is said.
 
-use super::cell::Cell;
+use super::cell::{self, Cell};
 use super::{blank, capability, network, path};
 use crate::container::supervise::{Access, Object, Outcome};
 use crate::error::Result;
 use crate::plan::seccomp::{Arch, words};
-use crate::plan::{IdMap, Step, What};
+use crate::plan::{IdMap, Merged, Step, What};
 use crate::policy::{self, call_needs};
 use crate::report::{Answer, Denial};
 use std::net::IpAddr;
+
+/// The cell's image, merged once for all of them.
+type Image<'a> = Option<&'a Merged<'a>>;
 
 /// The refusals that the cell is behind, in their order.
 ///
 /// # Errors
 /// As the decision.
 pub(in crate::engine) fn denials(cell: &Cell, outcomes: &[Outcome]) -> Result<Vec<Denial>> {
+    let lists = cell.lists()?;
+    let image = cell::merged(lists.as_deref())?;
+    let image = image.as_ref();
     let mut denials = Vec::new();
     for outcome in outcomes {
         let name = Arch::native().name(outcome.number).unwrap_or("a call");
         let by = match &outcome.object {
-            Some(object) => by(cell, name, object, i32::from(outcome.errno))?,
+            Some(object) => by(cell, image, name, object, i32::from(outcome.errno))?,
             // Too many to be kept apart: the first ones say why, if the cell is behind any of them.
             None => denials
                 .iter()
@@ -96,11 +102,17 @@ fn of(answer: Answer) -> policy::Denial {
 }
 
 /// What of the cell is behind a refusal; `None`: nothing.
-fn by(cell: &Cell, name: &str, object: &Object, errno: i32) -> Result<Option<Answer>> {
+fn by(
+    cell: &Cell,
+    image: Image<'_>,
+    name: &str,
+    object: &Object,
+    errno: i32,
+) -> Result<Option<Answer>> {
     match object {
-        Object::Path { path, access } => of_path(cell, name, path, *access, errno),
+        Object::Path { path, access } => of_path(cell, image, name, path, *access, errno),
         Object::Address { host, port } => of_address(cell, name, *host, *port, errno),
-        Object::Socket(at) => of_socket(cell, name, at, errno),
+        Object::Socket(at) => of_socket(cell, image, name, at, errno),
         Object::Abstract(socket) => {
             let mut answer = blank("", "socket");
             network::abstract_socket(cell, socket, &mut answer)?;
@@ -114,13 +126,14 @@ fn by(cell: &Cell, name: &str, object: &Object, errno: i32) -> Result<Option<Ans
 
 fn of_path(
     cell: &Cell,
+    image: Image<'_>,
     name: &str,
     path: &str,
     access: Access,
     errno: i32,
 ) -> Result<Option<Answer>> {
     let mut answer = blank("", "path");
-    path::inside(cell, path, access == Access::Write, &mut answer)?;
+    path::inside(cell, image, path, access == Access::Write, &mut answer)?;
     let place = cell.plan.place(path).map(|place| place.what);
     let no_exec = match place {
         Some(What::Tmpfs(tmpfs)) => tmpfs.no_exec.then_some(&tmpfs.path),
@@ -138,10 +151,12 @@ fn of_path(
     }
     let of_root = matches!(place, Some(What::Root { .. }));
     match errno {
+        libc::EINVAL if name.contains("chown") => of_map(cell),
+        libc::EINVAL => Ok(None),
         libc::ENOENT if answer.allowed => Ok(None),
         // It was made since, or the image has it: who may, owner and mode say.
         libc::EACCES | libc::EPERM if of_root || answer.allowed => {
-            by_permission(cell, name, path, answer)
+            by_permission(cell, image, (name, errno), path, answer)
         }
         libc::ENOENT | libc::EROFS => Ok((!answer.allowed).then_some(answer)),
         _ if of_root => Ok(None),
@@ -151,10 +166,18 @@ fn of_path(
 
 /// Owner and permission bits refuse, and a capability would pass over them. `answer` says what is
 /// there.
-fn by_permission(cell: &Cell, name: &str, path: &str, answer: Answer) -> Result<Option<Answer>> {
+fn by_permission(
+    cell: &Cell,
+    image: Image<'_>,
+    (name, errno): (&str, i32),
+    path: &str,
+    answer: Answer,
+) -> Result<Option<Answer>> {
     let cap = match (name, call_needs(name)) {
         (_, Some((cap @ ("CHOWN" | "FOWNER"), _))) => cap,
         ("utime" | "utimes" | "futimesat" | "utimensat", _) => "FOWNER",
+        // A sticky folder (unlink(2)); where the folder itself is shut, it is EACCES.
+        _ if errno == libc::EPERM => "FOWNER",
         _ => "DAC_OVERRIDE",
     };
     let of = |answer: Answer| {
@@ -163,7 +186,9 @@ fn by_permission(cell: &Cell, name: &str, path: &str, answer: Answer) -> Result<
     };
     // Whether something can be made or removed is its folder's to say.
     let of_file = match name {
-        "open" | "openat" | "openat2" | "creat" | "execve" | "execveat" | "truncate" => true,
+        "open" | "openat" | "openat2" | "creat" | "chdir" | "execve" | "execveat" | "truncate" => {
+            true
+        }
         _ => cap != "DAC_OVERRIDE",
     };
     let bits = of(answer).filter(|_| of_file);
@@ -171,7 +196,7 @@ fn by_permission(cell: &Cell, name: &str, path: &str, answer: Answer) -> Result<
         Some(bits) => Some(bits),
         None => {
             let mut folder = blank("", "path");
-            path::inside(cell, path::parent_of(path), false, &mut folder)?;
+            path::inside(cell, image, path::parent_of(path), false, &mut folder)?;
             of(folder)
         }
     };
@@ -229,17 +254,27 @@ fn of_driver(cell: &Cell, path: &str) -> Result<Option<Answer>> {
     Ok(Some(answer))
 }
 
-fn of_ids(cell: &Cell, name: &str, errno: i32) -> Result<Option<Answer>> {
+/// Other ids than the map has, where it has one alone.
+fn of_map(cell: &Cell) -> Result<Option<Answer>> {
     let (map, origin) = cell.step(|step| match step {
         Step::MapIds(map) => Some(map),
         _ => None,
     })?;
-    if matches!(map, IdMap::Single { .. }) && name.starts_with("set") {
+    if matches!(map, IdMap::Single { .. }) {
         let mut answer = blank("", "user");
         answer.rule = "one id inside, because no subordinate ids are usable".to_owned();
         answer.origin = origin.clone();
         answer.why = "the only user and group inside are the caller's, as root".to_owned();
         answer.cure = Some(vec![cell.no_subids().to_owned()]);
+        return Ok(Some(answer));
+    }
+    Ok(None)
+}
+
+fn of_ids(cell: &Cell, name: &str, errno: i32) -> Result<Option<Answer>> {
+    if name.starts_with("set")
+        && let Some(answer) = of_map(cell)?
+    {
         return Ok(Some(answer));
     }
     match (errno, call_needs(name)) {
@@ -268,15 +303,21 @@ fn of_address(
     let shown = endpoint(&host, port);
     network::network(cell, &shown, host.is_loopback(), &mut answer)?;
     // Nobody listens on the cell's own loopback; somebody may on this machine's.
-    if answer.allowed && host.is_loopback() && errno == libc::ECONNREFUSED {
+    if answer.allowed && host.is_loopback() && errno == libc::ECONNREFUSED && listens_at(port) {
         network::loopback(cell, &shown, &mut answer)?;
     }
     Ok((!answer.allowed).then_some(answer))
 }
 
-fn of_socket(cell: &Cell, name: &str, at: &str, errno: i32) -> Result<Option<Answer>> {
+fn of_socket(
+    cell: &Cell,
+    image: Image<'_>,
+    name: &str,
+    at: &str,
+    errno: i32,
+) -> Result<Option<Answer>> {
     if name == "bind" {
-        return of_path(cell, name, at, Access::Write, errno);
+        return of_path(cell, image, name, at, Access::Write, errno);
     }
     // Relative, or nobody's: the cell is not behind it.
     if !at.starts_with('/') || !listens(at) {
@@ -285,6 +326,19 @@ fn of_socket(cell: &Cell, name: &str, at: &str, errno: i32) -> Result<Option<Ans
     let mut answer = blank("", "socket");
     network::socket(cell, at, &mut answer)?;
     Ok((!answer.allowed).then_some(answer))
+}
+
+/// Whether somebody of this machine listens at this port over TCP (proc(5), "net/tcp").
+fn listens_at(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let end = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| {
+        let all = std::fs::read_to_string(path).unwrap_or_default();
+        all.lines().any(|line| {
+            let words: Vec<&str> = line.split_ascii_whitespace().take(4).collect();
+            matches!(words.as_slice(), [_, own, _, LISTEN] if own.ends_with(&end))
+        })
+    })
 }
 
 /// Whether somebody of this machine has a Unix socket of this name (proc(5), "net/unix").

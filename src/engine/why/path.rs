@@ -2,43 +2,52 @@
 
 use super::cell::{Beside, Cell};
 use crate::error::{Kind, Result};
-use crate::plan::{Found, HostBind, Lookup, Place, Step, Upper, What, lookup, own_nodes};
+use crate::plan::{Found, HostBind, Lookup, Merged, Place, Step, Upper, What, own_nodes};
 use crate::policy::{BindAsk, DeviceAsk, FileKind, Origin, shown};
 use crate::report::{Answer, human_size};
 
 /// What an answer says of this machine's file of the same name.
 const UNSEEN: &str = "the cell sees no file of this machine";
 
-/// Answers what the absolute path `path` is inside; `write`: whether it can be written.
+/// Answers what the absolute path `path` is inside; `write`: whether it can be written. `image`: the
+/// cell's, if it has one.
 ///
 /// # Errors
-/// As the decision; `Store`, `Integrity`: a layer's list is damaged.
-pub(super) fn inside(cell: &Cell, path: &str, write: bool, answer: &mut Answer) -> Result<()> {
+/// As the decision.
+pub(super) fn inside(
+    cell: &Cell,
+    image: Option<&Merged<'_>>,
+    path: &str,
+    write: bool,
+    answer: &mut Answer,
+) -> Result<()> {
     let Some(mut place) = cell.plan.place(path) else {
         return outside(cell, path, write, answer);
     };
     let mut at = path.to_owned();
     if place.is_root()
-        && let Some(rootfs) = &cell.rootfs
+        && let Some(image) = image
     {
-        let lists = rootfs.lists()?;
-        let lists: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
         let mounted = |at: &str| cell.plan.place(at).is_some_and(|place| !place.is_root());
-        match lookup(&lists, path, &mounted)? {
+        let is_folder = |path: &str| match image.lookup(path, &mounted) {
+            Lookup::Found(found) => found.kind == "folder",
+            _ => false,
+        };
+        match image.lookup(path, &mounted) {
             Lookup::Found(found) => return of_image(cell, path, write, place, &found, answer),
             Lookup::Mounted(to) => {
                 answer.facts.push(("leads", shown(&to)));
                 at = to;
                 place = cell.plan.place(&at).unwrap_or(place);
             }
-            Lookup::Missing(_) if write && is_folder(&lists, parent_of(path), &mounted)? => {
+            Lookup::Missing(_) if write && is_folder(parent_of(path)) => {
                 answer.allowed = true;
                 answer.origin = place.by.origin.clone();
                 answer.answer = format!("{} is not in the image, and can be made", shown(path));
                 return writing(cell, path, place, answer);
             }
             other => {
-                answer.rule = format!("the image's {} layers", lists.len());
+                answer.rule = format!("the image's {} layers", image.layers());
                 answer.origin = place.by.origin.clone();
                 answer.answer = format!("{} is not in the image", shown(path));
                 answer.why = match other {
@@ -56,12 +65,6 @@ pub(super) fn inside(cell: &Cell, path: &str, write: bool, answer: &mut Answer) 
     }
     answer.origin = place.by.origin.clone();
     of_plan(cell, &at, write, place, answer)
-}
-
-/// Whether the image has this folder.
-fn is_folder(lists: &[&[u8]], path: &str, mounted: &dyn Fn(&str) -> bool) -> Result<bool> {
-    let found = lookup(lists, path, mounted)?;
-    Ok(matches!(found, Lookup::Found(found) if found.kind == "folder"))
 }
 
 /// What the plan makes of a path. First whether it is had, then whether it can be written.

@@ -1,4 +1,4 @@
-use super::super::lookup::{Lookup, lookup};
+use super::super::lookup::{Lookup, Merged};
 use super::super::tree::{Special, Writer, Xattrs};
 use super::*;
 use crate::image::Digest;
@@ -250,7 +250,7 @@ fn looked_up(layers: &[Tree3], path: &str) -> String {
     let lists: Vec<Vec<u8>> = layers.iter().rev().map(list).collect();
     let lists: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
     let mounted = |at: &str| at == "/proc" || at.starts_with("/proc/");
-    match lookup(&lists, path, &mounted).unwrap() {
+    match Merged::of(&lists).unwrap().lookup(path, &mounted) {
         Lookup::Found(f) => format!(
             "{} {} {:o}>{:o} layer {} by {}{}",
             f.kind,
