@@ -289,6 +289,79 @@ fn drivers_that_landlock_keeps_shut() {
     assert_eq!(denied[0]["cure"], serde_json::json!([]));
 }
 
+/// Whether the kernel's audit is on: a number that AUDIT_GET says and AUDIT_SET takes (linux/audit.h).
+struct Audit(std::os::fd::OwnedFd, u32);
+
+impl Audit {
+    /// Switches it on, until the value goes; `None`: nobody may here.
+    fn on() -> Option<Self> {
+        use rustix::net::netlink::AUDIT;
+        let (family, kind) = (
+            rustix::net::AddressFamily::NETLINK,
+            rustix::net::SocketType::RAW,
+        );
+        let socket = rustix::net::socket(family, kind, Some(AUDIT)).ok()?;
+        let mut audit = Self(socket, 0);
+        // AUDIT_GET: the acknowledgement, and struct audit_status: mask, enabled, ...
+        let (ack, status) = (audit.ask(1000, &[])?, audit.heard()?);
+        let was = status.get(20..24)?.try_into().ok()?;
+        let errno = i32::from_ne_bytes(ack.get(16..20)?.try_into().ok()?);
+        audit.1 = u32::from_ne_bytes(was);
+        (errno == 0 && audit.set(1)).then_some(audit)
+    }
+
+    fn set(&self, enabled: u32) -> bool {
+        let status: Vec<u8> = [1, enabled, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+            .iter()
+            .flat_map(|word: &u32| word.to_ne_bytes())
+            .collect();
+        let heard = self.ask(1001, &status);
+        heard.is_some_and(|heard| heard.get(16..20) == Some(&[0; 4]))
+    }
+
+    fn ask(&self, kind: u16, body: &[u8]) -> Option<Vec<u8>> {
+        let mut message = u32::try_from(16 + body.len())
+            .unwrap()
+            .to_ne_bytes()
+            .to_vec();
+        message.extend(kind.to_ne_bytes());
+        // NLM_F_REQUEST and NLM_F_ACK.
+        message.extend(5u16.to_ne_bytes());
+        message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+        message.extend(body);
+        rustix::net::send(&self.0, &message, rustix::net::SendFlags::empty()).ok()?;
+        self.heard()
+    }
+
+    fn heard(&self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 8192];
+        let (n, _) =
+            rustix::net::recv(&self.0, &mut buffer[..], rustix::net::RecvFlags::empty()).ok()?;
+        buffer.truncate(n);
+        Some(buffer)
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        assert!(self.set(self.1), "the kernel's audit is not as it was");
+    }
+}
+
+/// Where the caller may read the audit log and it is on, it says which right was missing.
+#[test]
+fn the_audit_log_is_used_where_it_is_read() {
+    need!("userns", "overlay", "landlock-7");
+    let home = home();
+    let image = image(&home);
+    let line = ["refused", "drive", "/dev/zero"];
+    let on = Audit::on();
+    let (_, denied) = denials(&home, &[], &image, &line);
+    let why = denied[0]["why"].as_str().unwrap();
+    let by_log = why.ends_with("; the kernel's audit log says fs.ioctl_dev");
+    assert_eq!(by_log, on.is_some(), "{denied:#?}");
+}
+
 /// Sockets of this machine: of its loopback, by a path, and by an abstract name; nobody's are not told.
 #[test]
 fn sockets_of_this_machine() {

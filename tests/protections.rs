@@ -107,12 +107,14 @@ fn scope(step: Step) -> Option<Step> {
             abi,
             rules,
             scope_signals,
+            logged,
             ..
         } => Step::Landlock {
             abi,
             rules,
             scope_signals,
             scope_abstract_sockets: false,
+            logged,
         },
         step => step,
     })

@@ -1,5 +1,6 @@
 //! How a cell ended, and what was counted and kept of it.
 
+use super::audit::Logged;
 use super::denials::Denied;
 use super::learner::Deeds;
 use super::meter::Meter;
@@ -29,6 +30,8 @@ pub struct Exit {
     pub untold: Option<i32>,
     /// What the kernel refused of that which was watched, in the order of their first.
     pub outcomes: Vec<Outcome>,
+    /// What the audit log says of Landlock's refusals, where that was to be told and may be read.
+    pub logged: Vec<Logged>,
     /// What it let pass, where all of it was watched.
     pub deeds: Option<Deeds>,
 }

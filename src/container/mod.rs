@@ -1,5 +1,6 @@
 //! Running containers: the supervisor's loop, its relays, and the records of what is kept.
 
+mod audit;
 pub mod cgroup;
 mod denials;
 mod exit;

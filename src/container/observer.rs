@@ -34,6 +34,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 const OF_EACH: usize = 32;
 /// Bytes of a path (PATH_MAX).
 const PATH: usize = 4096;
+
 /// What the kernel refused, as often as it did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

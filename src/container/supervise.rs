@@ -1,6 +1,8 @@
 //! The supervisor's loop: one poll over pid 1, its records, signals, the clock and the streams,
 //! until pid 1 has ended.
 
+use super::audit::Audit;
+pub use super::audit::Logged;
 use super::cgroup::Cgroup;
 pub use super::denials::Denied;
 use super::denials::{Denials, IN_A_TURN};
@@ -102,6 +104,7 @@ struct Loop<'a> {
     report_open: bool,
     denials: Denials,
     observer: Option<Observer>,
+    audit: Option<Audit>,
 }
 
 /// Runs the loop to the end of the cell. `cgroup`: the cell's, if it has one. `beside` is called once, when the command has ended, while
@@ -167,6 +170,7 @@ pub fn supervise(
             denied: Vec::new(),
             untold: None,
             outcomes: Vec::new(),
+            logged: Vec::new(),
             deeds: None,
         },
         control_open: true,
@@ -174,7 +178,11 @@ pub fn supervise(
         report_open: true,
         denials: Denials::default(),
         observer: None,
+        audit: None,
     };
+    if this.running.observes() {
+        this.audit = Audit::listen();
+    }
     let result = this
         .open_pipes()
         .and_then(|()| this.turn(signals, timeout.map(|t| Instant::now() + t)));
@@ -196,6 +204,10 @@ pub fn supervise(
     (this.exit.denied, this.exit.untold) = this.denials.take();
     if let Some(watched) = watched.transpose()? {
         (this.exit.outcomes, this.exit.deeds) = (watched.outcomes, watched.deeds);
+    }
+    if let Some(audit) = this.audit.take() {
+        let init = this.running.init_pid.as_raw_nonzero().get();
+        this.exit.logged = audit.read(init);
     }
     this.drain_streams(signals)?;
     drop(this.raw.take());

@@ -93,8 +93,10 @@ pub(super) fn tell(
             told(denied, rules.of(&refused))
         }));
     }
-    if !exit.outcomes.is_empty() {
-        denials.extend(why::denials(&cell()?, &exit.outcomes)?);
+    if !exit.outcomes.is_empty() || !exit.logged.is_empty() {
+        let cell = cell()?;
+        denials.extend(why::denials(&cell, &exit.outcomes, &exit.logged)?);
+        denials.extend(why::logged(&cell, &exit.outcomes, &exit.logged)?);
     }
     report::denials(&denials);
     journal.denials(denials);

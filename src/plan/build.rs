@@ -346,8 +346,10 @@ pub fn build(grants: &Grants, ground: &Ground) -> Result<Plan> {
         }
     }
     let scopes = abi >= 6;
+    let watched = grants.explain.as_ref().and_then(|e| e.value.observes());
     let landlock = Step::Landlock {
         abi,
+        logged: abi >= 7 && watched.is_some(),
         rules,
         scope_signals: scopes,
         scope_abstract_sockets: scopes,

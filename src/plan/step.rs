@@ -196,6 +196,9 @@ pub enum Step {
         rules: Vec<LandlockRule>,
         scope_signals: bool,
         scope_abstract_sockets: bool,
+        /// What it refuses the command goes into the kernel's audit log too (ABI 7).
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        logged: bool,
     },
     /// Start the payload, which waits for go.
     StartPayload,
@@ -514,6 +517,7 @@ impl fmt::Display for Step {
                 rules,
                 scope_signals,
                 scope_abstract_sockets,
+                logged,
             } => {
                 let paths: Vec<_> = rules.iter().map(|r| r.path.as_str()).collect();
                 write!(f, "Landlock (ABI {abi}) below {}", paths.join(" "))?;
@@ -522,6 +526,9 @@ impl fmt::Display for Step {
                 }
                 if *scope_abstract_sockets {
                     f.write_str(", abstract sockets")?;
+                }
+                if *logged {
+                    f.write_str("; what it refuses is logged")?;
                 }
                 Ok(())
             }

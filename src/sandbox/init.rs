@@ -275,7 +275,13 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             rules,
             scope_signals,
             scope_abstract_sockets,
-        } => landlock::cell(*abi, rules, *scope_signals, *scope_abstract_sockets),
+            logged,
+        } => landlock::cell(
+            *abi,
+            rules,
+            (*scope_signals, *scope_abstract_sockets),
+            *logged,
+        ),
         Step::StartPayload => start_payload(launch, state, one),
         Step::ConfineInit { .. } => confine(launch, state),
         _ => Err(Fault {

@@ -20,7 +20,12 @@ fn known(abi: u32) -> BitFlags<AccessFs> {
 }
 
 /// One domain for pid 1 of a cell and everything after it.
-pub fn cell(abi: u32, rules: &[LandlockRule], signals: bool, sockets: bool) -> Done {
+pub fn cell(
+    abi: u32,
+    rules: &[LandlockRule],
+    (signals, sockets): (bool, bool),
+    logged: bool,
+) -> Done {
     let nodes = AccessFs::MakeChar | AccessFs::MakeBlock;
     let rules = rules.iter().map(|rule| {
         let mut access = BitFlags::<AccessFs>::empty();
@@ -39,7 +44,7 @@ pub fn cell(abi: u32, rules: &[LandlockRule], signals: bool, sockets: bool) -> D
     if sockets {
         scopes |= Scope::AbstractUnixSocket;
     }
-    enforce(abi, rules, scopes)
+    enforce(abi, rules, scopes, logged)
 }
 
 /// A worker's domain: files below its root, made (whiteouts are character devices 0:0), changed and
@@ -51,13 +56,14 @@ pub fn worker(abi: u32) -> Done {
     } else {
         BitFlags::empty()
     };
-    enforce(abi, [("/", access)].into_iter(), scopes)
+    enforce(abi, [("/", access)].into_iter(), scopes, false)
 }
 
 fn enforce<'a>(
     abi: u32,
     rules: impl Iterator<Item = (&'a str, BitFlags<AccessFs>)>,
     scopes: BitFlags<Scope>,
+    logged: bool,
 ) -> Done {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -76,6 +82,11 @@ fn enforce<'a>(
         created = created
             .add_rule(PathBeneath::new(path, access))
             .map_err(|_| fault(Errno::INVAL, "landlock_add_rule"))?;
+    }
+    if logged {
+        created = created
+            .log_new_exec(true)
+            .map_err(|_| fault(Errno::INVAL, "landlock log of new programs"))?;
     }
     let status = created
         .restrict_self()

@@ -91,11 +91,11 @@ pub fn check(name: &str) -> Result<(), String> {
             yes(out.stdout != b"0\n", "this kernel has no Landlock")
         }
         // ABI 5 refuses device ioctls, ABI 6 has scopes.
-        "landlock-5" | "landlock-6" => {
+        "landlock-5" | "landlock-6" | "landlock-7" => {
             let launch = super::program("launch");
             let out = Command::new(launch).arg("--landlock").output().unwrap();
             let abi = String::from_utf8_lossy(&out.stdout).trim().parse::<u32>();
-            let wanted = if name == "landlock-5" { 5 } else { 6 };
+            let wanted = name.trim_start_matches("landlock-").parse().unwrap();
             yes(
                 abi.is_ok_and(|abi| abi >= wanted),
                 "this kernel's Landlock is older",

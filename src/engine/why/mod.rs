@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::policy::Origin;
 use crate::report::{self, Answer, Format};
 pub(super) use cell::Cell;
-pub(super) use outcome::denials;
+pub(super) use outcome::{denials, logged};
 
 /// An answer before anybody has looked.
 fn blank(question: &str, kind: &'static str) -> Answer {

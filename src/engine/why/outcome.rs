@@ -3,7 +3,7 @@
 
 use super::cell::{self, Cell};
 use super::{blank, capability, network, path};
-use crate::container::supervise::{Access, Object, Outcome};
+use crate::container::supervise::{Access, Logged, Object, Outcome};
 use crate::error::Result;
 use crate::plan::seccomp::{Arch, words};
 use crate::plan::{IdMap, Merged, Step, What};
@@ -18,7 +18,11 @@ type Image<'a> = Option<&'a Merged<'a>>;
 ///
 /// # Errors
 /// As the decision.
-pub(in crate::engine) fn denials(cell: &Cell, outcomes: &[Outcome]) -> Result<Vec<Denial>> {
+pub(in crate::engine) fn denials(
+    cell: &Cell,
+    outcomes: &[Outcome],
+    logged: &[Logged],
+) -> Result<Vec<Denial>> {
     let lists = cell.lists()?;
     let image = cell::merged(lists.as_deref())?;
     let image = image.as_ref();
@@ -35,7 +39,11 @@ pub(in crate::engine) fn denials(cell: &Cell, outcomes: &[Outcome]) -> Result<Ve
                 })
                 .then(more),
         };
-        let Some(answer) = by else { continue };
+        let Some(mut answer) = by else { continue };
+        if let Some(log) = logged.iter().find(|log| is_of(log, outcome)) {
+            let said = format!("; the kernel's audit log says {}", log.blockers);
+            answer.why.push_str(&said);
+        }
         denials.push(Denial {
             call: match &outcome.object {
                 Some(object) => in_words(outcome.number, name, object),
@@ -99,6 +107,56 @@ fn of(answer: Answer) -> policy::Denial {
         why,
         cure: answer.cure.unwrap_or_default(),
     }
+}
+
+/// Whether a record of the audit log is of this refusal.
+fn is_of(log: &Logged, outcome: &Outcome) -> bool {
+    match &outcome.object {
+        Some(Object::Driver { path, .. }) => {
+            log.blockers == "fs.ioctl_dev" && log.path.as_ref() == Some(path)
+        }
+        Some(Object::Abstract(_)) => log.blockers == "scope.abstract_unix_socket",
+        _ => false,
+    }
+}
+
+/// What the audit log says that Landlock refused, and that was not told otherwise.
+///
+/// # Errors
+/// `Malformed`: the plan has no Landlock domain.
+pub(in crate::engine) fn logged(
+    cell: &Cell,
+    outcomes: &[Outcome],
+    logged: &[Logged],
+) -> Result<Vec<Denial>> {
+    let mut denials = Vec::new();
+    for one in logged {
+        // Every file is asked whether it is a terminal, and that is not told.
+        if one.blockers == "fs.ioctl_dev" || outcomes.iter().any(|outcome| is_of(one, outcome)) {
+            continue;
+        }
+        let about = one.path.as_deref().map(crate::image::quote::quoted);
+        denials.push(Denial {
+            call: format!("Landlock {}({})", one.blockers, about.unwrap_or_default()),
+            number: None,
+            program: None,
+            count: one.times,
+            errno: u16::try_from(libc::EACCES).unwrap_or_default(),
+            by: policy::Denial {
+                rule: format!("the Landlock right {}", one.blockers),
+                origin: domain(cell)?,
+                why: "no rule of the cell's domain gives this right".to_owned(),
+                cure: Vec::new(),
+            },
+        });
+    }
+    Ok(denials)
+}
+
+/// Where the cell's domain comes from.
+fn domain(cell: &Cell) -> Result<policy::Origin> {
+    let (_, origin) = cell.step(|step| matches!(step, Step::Landlock { .. }).then_some(()))?;
+    Ok(origin.clone())
 }
 
 /// What of the cell is behind a refusal; `None`: nothing.
