@@ -29,21 +29,10 @@ pub fn request(args: LearnArgs) -> Result<LearnRequest> {
 
 /// Refuses what speaks of a run that leaves something, or is told of in another way.
 fn plain(flags: &RunFlags) -> Result<()> {
-    let given = [
-        ("--name", flags.name.is_some()),
-        ("--label", !flags.label.is_empty()),
-        ("--cidfile", flags.cidfile.is_some()),
-        ("--locked", flags.locked),
-        ("--dry-run", flags.dry_run),
-        ("--timings", flags.timings),
-        ("--explain", flags.explain.is_some()),
-        ("--report", flags.report.is_some()),
-        ("--receipt", flags.receipt.is_some()),
-        ("--security-opt", !flags.security_opt.is_empty()),
-    ];
-    match given.iter().find(|(_, given)| *given) {
+    let narrowed = (!flags.security_opt.is_empty()).then_some("--security-opt");
+    match run::of_what_is_kept(flags).or(narrowed) {
         None => Ok(()),
-        Some((flag, _)) => Err(Error::new(
+        Some(flag) => Err(Error::new(
             Kind::Usage,
             format!("{flag}: learn keeps nothing of the run but what it learns"),
         )

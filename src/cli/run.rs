@@ -112,6 +112,24 @@ pub fn flags(args: RunFlags, image: ImageName, command: Vec<String>) -> Result<R
     })
 }
 
+/// The first flag that says what becomes of a run, not what its cell is.
+pub fn of_what_is_kept(flags: &RunFlags) -> Option<&'static str> {
+    let given = [
+        ("--name", flags.name.is_some()),
+        ("--label", !flags.label.is_empty()),
+        ("--cidfile", flags.cidfile.is_some()),
+        ("--locked", flags.locked),
+        ("--dry-run", flags.dry_run),
+        ("--timings", flags.timings),
+        ("--explain", flags.explain.is_some()),
+        ("--report", flags.report.is_some()),
+        ("--receipt", flags.receipt.is_some()),
+    ];
+    given
+        .iter()
+        .find_map(|(flag, given)| given.then_some(*flag))
+}
+
 /// When to fetch. What is no registry's cannot be fetched, which `always` would have it.
 fn pull(pull: PullWhen, image: &ImageName) -> Result<PullWhen> {
     match (pull, image) {

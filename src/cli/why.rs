@@ -40,20 +40,9 @@ pub fn request(args: WhyArgs) -> Result<WhyRequest> {
 
 /// Refuses what speaks of a run that takes place.
 fn of_a_run(flags: &RunFlags) -> Result<()> {
-    let given = [
-        ("--name", flags.name.is_some()),
-        ("--label", !flags.label.is_empty()),
-        ("--cidfile", flags.cidfile.is_some()),
-        ("--locked", flags.locked),
-        ("--dry-run", flags.dry_run),
-        ("--timings", flags.timings),
-        ("--explain", flags.explain.is_some()),
-        ("--report", flags.report.is_some()),
-        ("--receipt", flags.receipt.is_some()),
-    ];
-    match given.iter().find(|(_, given)| *given) {
+    match run::of_what_is_kept(flags) {
         None => Ok(()),
-        Some((flag, _)) => Err(usage(format!("{flag}: nothing runs")).hint(
+        Some(flag) => Err(usage(format!("{flag}: nothing runs")).hint(
             "flags of `run` that say what a cell is are taken: -v, --cap-add, --network, ...",
         )),
     }

@@ -15,12 +15,10 @@
 use super::denials::{PROGRAMS, open_proc, program_of};
 use super::helper::{become_a_helper, close_all_but};
 use super::learner::{Act, Before, Deeds, Learner};
-use super::shape::{
-    Access, Object, Shape, address_of, low, may_be_the_cells, plain, shape, worth_a_look,
-};
+use super::shape::{Access, Object, Shape, address_of, low, may_be_the_cells, shape, worth_a_look};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::seccomp::{Arch, MARK, Observe};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Step, plain_path};
 use crate::sys::{self, SingleThread, Stop, Tracer};
 use rustix::fs::{Mode, OFlags, readlinkat};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -503,14 +501,14 @@ impl Watch {
             return Some((at, None));
         }
         if text.starts_with('/') {
-            return Some((plain(&text), None));
+            return Some((plain_path(&text), None));
         }
         let at = match folder.map(low) {
             None | Some(libc::AT_FDCWD) => self.link(thread, "cwd"),
             Some(fd) => of_fd(fd),
         };
         let at = at.filter(|at| at.starts_with('/'))?;
-        Some((plain(&format!("{at}/{text}")), Some(at)))
+        Some((plain_path(&format!("{at}/{text}")), Some(at)))
     }
 
     /// What a link of a thread's /proc says.

@@ -1,7 +1,7 @@
 //! What calls that are watched are about: where their arguments say it, and whether the cell can be why
 //! they fail.
 
-use crate::plan::Plan;
+use crate::plan::{Plan, plain_path};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -223,29 +223,11 @@ pub(super) fn address_of(bytes: &[u8]) -> Option<Object> {
             };
             match rest.split_first()? {
                 (0, name) => Some(Object::Abstract(text(name))),
-                _ => Some(Object::Socket(plain(&text(rest)))),
+                _ => Some(Object::Socket(plain_path(&text(rest)))),
             }
         }
         _ => None,
     }
-}
-
-/// A path without `.`, `..` and double slashes, by its words alone.
-pub(super) fn plain(path: &str) -> String {
-    if !path.starts_with('/') {
-        return path.to_owned();
-    }
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -271,17 +253,6 @@ mod tests {
             assert_eq!(address_of(&inet[..end]), None, "{end}");
         }
         assert_eq!(address_of(&[99, 0, 1, 2, 3, 4, 5, 6]), None);
-    }
-
-    #[test]
-    fn paths_are_plain() {
-        for (path, is) in [
-            ("/a/./b//../c/", "/a/c"),
-            ("/../..", "/"),
-            ("relative/../x", "relative/../x"),
-        ] {
-            assert_eq!(plain(path), is);
-        }
     }
 
     /// Every call of the list has a shape, or it would be watched for nothing.

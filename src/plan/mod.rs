@@ -23,7 +23,7 @@ pub use limits::{CellCgroup, Resource, Rlimit, Watch, Watched};
 pub use lookup::{Found, Lookup, Merged};
 pub use merged::{merged, tree_facts};
 pub use mounts::{Bind, HostBind, HostDevice, Lower, Masks, ProgramCopy, Shared, Tmpfs, Upper};
-pub use place::{Place, What};
+pub use place::{Place, What, plain_path};
 pub use step::{
     Actor, Capability, LandlockRule, Plan, Planned, Securebits, Stdio, Step, UserSpec, Variable,
 };

@@ -64,6 +64,24 @@ fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     }
 }
 
+/// A path from the root without `.`, `..` and double slashes, by its words alone; another as it is.
+pub fn plain_path(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
 impl Plan {
     /// What is at `path`, which is absolute, without `.`, `..`, double slashes and links; the last
     /// step that speaks of it decides. `None`: the plan mounts no root.
@@ -221,6 +239,17 @@ mod tests {
             origin: Origin::Always("a test"),
         });
         Plan::new(steps.collect())
+    }
+
+    #[test]
+    fn paths_are_plain() {
+        for (path, is) in [
+            ("/a/./b//../c/", "/a/c"),
+            ("/../..", "/"),
+            ("relative/../x", "relative/../x"),
+        ] {
+            assert_eq!(plain_path(path), is);
+        }
     }
 
     #[test]

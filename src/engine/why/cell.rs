@@ -5,7 +5,7 @@ use crate::engine::run::{self, Decision, Looks};
 use crate::engine::{RunRequest, WhyRequest, limits, place, tool};
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageName;
-use crate::plan::{Merged, Plan, Step};
+use crate::plan::{Merged, Plan, Step, plain_path};
 use crate::policy::{
     BindAsk, DeviceAsk, DeviceFacts, FileKind, Grants, HostFacts, ImageFacts, Outside, Policy,
     Reason, Request, SourceFacts, Verdict, decide, wanted_devices,
@@ -340,19 +340,8 @@ fn root() -> BindAsk {
 
 /// A path that is not there, from the root and without `.` and `..`.
 fn real(path: &str, outside: &Outside) -> String {
-    let whole = match path.starts_with('/') {
+    plain_path(&match path.starts_with('/') {
         true => path.to_owned(),
         false => format!("{}/{path}", outside.cwd),
-    };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in whole.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    })
 }
