@@ -289,63 +289,74 @@ fn drivers_that_landlock_keeps_shut() {
     assert_eq!(denied[0]["cure"], serde_json::json!([]));
 }
 
-/// Whether the kernel's audit is on: a number that AUDIT_GET says and AUDIT_SET takes (linux/audit.h).
-struct Audit(std::os::fd::OwnedFd, u32);
+/// The kernel's audit, switched on until the value goes (linux/audit.h).
+struct Audit {
+    socket: std::os::fd::OwnedFd,
+    was: u32,
+}
 
 impl Audit {
-    /// Switches it on, until the value goes; `None`: nobody may here.
+    /// `None`: nobody may here.
     fn on() -> Option<Self> {
-        use rustix::net::netlink::AUDIT;
-        let (family, kind) = (
-            rustix::net::AddressFamily::NETLINK,
-            rustix::net::SocketType::RAW,
-        );
-        let socket = rustix::net::socket(family, kind, Some(AUDIT)).ok()?;
-        let mut audit = Self(socket, 0);
-        // AUDIT_GET: the acknowledgement, and struct audit_status: mask, enabled, ...
-        let (ack, status) = (audit.ask(1000, &[])?, audit.heard()?);
-        let was = status.get(20..24)?.try_into().ok()?;
-        let errno = i32::from_ne_bytes(ack.get(16..20)?.try_into().ok()?);
-        audit.1 = u32::from_ne_bytes(was);
-        (errno == 0 && audit.set(1)).then_some(audit)
-    }
-
-    fn set(&self, enabled: u32) -> bool {
-        let status: Vec<u8> = [1, enabled, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-            .iter()
-            .flat_map(|word: &u32| word.to_ne_bytes())
-            .collect();
-        let heard = self.ask(1001, &status);
-        heard.is_some_and(|heard| heard.get(16..20) == Some(&[0; 4]))
-    }
-
-    fn ask(&self, kind: u16, body: &[u8]) -> Option<Vec<u8>> {
-        let mut message = u32::try_from(16 + body.len())
-            .unwrap()
-            .to_ne_bytes()
-            .to_vec();
-        message.extend(kind.to_ne_bytes());
-        // NLM_F_REQUEST and NLM_F_ACK.
-        message.extend(5u16.to_ne_bytes());
-        message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
-        message.extend(body);
-        rustix::net::send(&self.0, &message, rustix::net::SendFlags::empty()).ok()?;
-        self.heard()
-    }
-
-    fn heard(&self) -> Option<Vec<u8>> {
-        let mut buffer = vec![0; 8192];
-        let (n, _) =
-            rustix::net::recv(&self.0, &mut buffer[..], rustix::net::RecvFlags::empty()).ok()?;
-        buffer.truncate(n);
-        Some(buffer)
+        let family = rustix::net::AddressFamily::NETLINK;
+        let kind = rustix::net::SocketType::RAW;
+        let protocol = Some(rustix::net::netlink::AUDIT);
+        let socket = rustix::net::socket(family, kind, protocol).ok()?;
+        // AUDIT_GET: the acknowledgement, and, if it is one, struct audit_status: mask, enabled, ...
+        const GET: u16 = 1000;
+        if !is_done(&asked(&socket, GET, &[])) {
+            return None;
+        }
+        let was = heard(&socket)[20..24].try_into().unwrap();
+        let was = u32::from_ne_bytes(was);
+        switched(&socket, 1).then_some(Self { socket, was })
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
-        assert!(self.set(self.1), "the kernel's audit is not as it was");
+        let back = switched(&self.socket, self.was);
+        assert!(
+            back || std::thread::panicking(),
+            "the kernel's audit is not as it was"
+        );
     }
+}
+
+/// AUDIT_SET, with AUDIT_STATUS_ENABLED.
+fn switched(socket: &std::os::fd::OwnedFd, enabled: u32) -> bool {
+    const SET: u16 = 1001;
+    let status = [1, enabled, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let status: Vec<u8> = status
+        .iter()
+        .flat_map(|word: &u32| word.to_ne_bytes())
+        .collect();
+    is_done(&asked(socket, SET, &status))
+}
+
+/// Sends a message of netlink's, with NLM_F_REQUEST and NLM_F_ACK; the acknowledgement.
+fn asked(socket: &std::os::fd::OwnedFd, kind: u16, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + body.len()).unwrap();
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(kind.to_ne_bytes());
+    message.extend(5u16.to_ne_bytes());
+    message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend(body);
+    rustix::net::send(socket, &message, rustix::net::SendFlags::empty()).unwrap();
+    heard(socket)
+}
+
+fn heard(socket: &std::os::fd::OwnedFd) -> Vec<u8> {
+    let mut buffer = vec![0; 8192];
+    let flags = rustix::net::RecvFlags::empty();
+    let (n, _) = rustix::net::recv(socket, &mut buffer[..], flags).unwrap();
+    buffer.truncate(n);
+    buffer
+}
+
+/// An acknowledgement without an errno (NLMSG_ERROR, netlink(7)).
+fn is_done(answer: &[u8]) -> bool {
+    answer.get(16..20) == Some(&[0; 4])
 }
 
 /// Where the caller may read the audit log and it is on, it says which right was missing.
