@@ -180,7 +180,7 @@ static int act(char **v)
 		char b = 0;
 		if (pipe(p)) return 249;
 		pid_t child = fork();
-		if (!child) { b = setuid(atoi(a)) ? errno : 0; if (write(p[1], &b, 1) == 1) for (;;) pause(); _exit(1); }
+		if (!child) { b = setuid(atoi(a)) ? errno : 0; if (write(p[1], &b, 1) == 1 && !b) for (;;) pause(); _exit(1); }
 		if (read(p[0], &b, 1) != 1 || b) return 248;
 		int e = GOT(kill(child, SIGTERM));
 		kill(child, SIGKILL);
