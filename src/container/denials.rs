@@ -67,31 +67,48 @@ struct OfCall {
     others: Option<(u16, Kept)>,
 }
 
-/// Counts, bounded.
+/// Names of programs, each once, no more than [`PROGRAMS`].
 #[derive(Debug, Default)]
-struct Table {
-    /// By number; all that are in no table of ours are one.
-    calls: HashMap<Option<u32>, OfCall>,
-    programs: Vec<String>,
-    places: usize,
-}
+pub(super) struct Programs(Vec<String>);
 
-impl Table {
-    fn program(&mut self, name: Option<String>) -> Option<u8> {
+impl Programs {
+    /// The place of a name; `None`: it has none, or there are too many.
+    pub(super) fn place(&mut self, name: Option<String>) -> Option<u8> {
         let name = name?;
-        let known = self.programs.iter().position(|known| *known == name);
+        let known = self.0.iter().position(|known| *known == name);
         let at = known.or_else(|| {
-            (self.programs.len() < PROGRAMS).then(|| {
-                self.programs.push(name);
-                self.programs.len() - 1
+            (self.0.len() < PROGRAMS).then(|| {
+                self.0.push(name);
+                self.0.len() - 1
             })
         })?;
         u8::try_from(at).ok()
     }
 
+    /// The name at a place.
+    pub(super) fn name(&self, place: Option<u8>) -> Option<&String> {
+        self.0.get(usize::from(place?))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Counts, bounded.
+#[derive(Debug, Default)]
+struct Table {
+    /// By number; all that are in no table of ours are one.
+    calls: HashMap<Option<u32>, OfCall>,
+    programs: Programs,
+    places: usize,
+}
+
+impl Table {
     fn add(&mut self, call: &Notification, errno: u16, program: Option<String>) {
         let arch = Arch::native();
-        let program = self.program(program);
+        let program = self.programs.place(program);
         let known = arch.name(call.number).is_some();
         let of_call = self.calls.entry(known.then_some(call.number)).or_default();
         let mut shown = words::shown(arch, call.number, &call.args);
@@ -133,7 +150,7 @@ impl Table {
         let programs = &self.programs;
         for (number, of_call) in self.calls {
             for (key, kept) in of_call.kept {
-                let program = key.program.and_then(|at| programs.get(usize::from(at)));
+                let program = programs.name(key.program);
                 let unknown = || u32::try_from(key.shown[0]).ok();
                 let denied = Denied {
                     number: number.or_else(unknown),

@@ -12,7 +12,7 @@
 //! refused them by the kernel. Here one is there, so that the kernel would let them pass: who makes such
 //! a call is killed.
 
-use super::denials::{PROGRAMS, open_proc, program_of};
+use super::denials::{Programs, open_proc, program_of};
 use super::helper::{become_a_helper, close_all_but};
 use super::learner::{Act, Before, Deeds, Learner};
 use super::shape::{Access, Object, Shape, address_of, low, may_be_the_cells, shape, worth_a_look};
@@ -153,7 +153,7 @@ fn pid_of(pidfd: &OwnedFd) -> Result<Pid> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
     object: Object,
-    program: Option<usize>,
+    program: Option<u8>,
 }
 
 /// What is kept of one call and errno: each with how often, and when it came first among all.
@@ -167,21 +167,13 @@ struct OfEach {
 #[derive(Debug, Default)]
 struct Table {
     each: HashMap<(u32, u16), OfEach>,
-    programs: Vec<String>,
+    programs: Programs,
     places: usize,
 }
 
 impl Table {
     fn add(&mut self, number: u32, errno: u16, object: Object, program: Option<String>) {
-        let program = program.and_then(|name| {
-            let known = self.programs.iter().position(|known| *known == name);
-            known.or_else(|| {
-                (self.programs.len() < PROGRAMS).then(|| {
-                    self.programs.push(name);
-                    self.programs.len() - 1
-                })
-            })
-        });
+        let program = self.programs.place(program);
         let each = self.each.entry((number, errno)).or_default();
         let key = Key { object, program };
         if let Some((times, _)) = each.kept.get_mut(&key) {
@@ -209,7 +201,7 @@ impl Table {
                 times,
             };
             for (key, (times, place)) in each.kept {
-                let program = key.program.and_then(|at| self.programs.get(at));
+                let program = self.programs.name(key.program);
                 all.push((place, of(Some(key.object), program, times)));
             }
             let others = each.others.into_iter();
@@ -542,6 +534,7 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::denials::PROGRAMS;
     use super::*;
 
     #[test]
