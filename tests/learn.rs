@@ -537,6 +537,30 @@ fn no_call_is_missed_that_strace_sees() {
     assert!(missed.is_empty(), "{missed:?}\n{learnt:?}");
 }
 
+/// A shell waits for a child by a call that it does not make where the child was faster.
+#[test]
+fn what_chance_decides_is_allowed() {
+    need!("userns", "overlay", "busybox");
+    let home = Home::new();
+    let busybox = std::fs::read(support::find("busybox").unwrap()).unwrap();
+    let entries = [
+        Entry::file("bin/sh", busybox).mode(0o755),
+        Entry::hardlink("bin/sleep", "bin/sh"),
+    ];
+    let image = Image::toolbox().with(&entries).layout(&home, "shell");
+    let script =
+        |child: &str, shell: &str| format!("sleep {child} & sleep {shell}; wait; echo waited");
+    learn(&home, &[], &[&image, "sh", "-c", &script("0", "2")])
+        .ok()
+        .says("waited");
+    install(&home, "learnt.toml");
+    let slow = script("2", "0");
+    let flags = [&UNDER[..], &["--timeout", "30s"]].concat();
+    let (ran, denied) = denials(&home, &flags, &image, &["sh", "-c", &slow]);
+    assert_eq!(ran.ok().out(), "waited\n");
+    assert!(denied.is_empty(), "{denied:#?}");
+}
+
 /// More paths than are kept, and calls without end, are bounded, and the clock goes on.
 #[test]
 fn a_flood_is_bounded() {

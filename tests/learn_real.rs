@@ -104,7 +104,7 @@ fn services_are_learnt_and_replayed() {
     for (name, script, says, caps) in SERVICES {
         let image = format!("oci:{layout}:{name}");
         let shell = ["--entrypoint", "sh", &image, "-c", script];
-        let learnt = learn(&home, &[], &[&["--timeout", "90s"], &shell[..]].concat()).ok();
+        let learnt = learn(&home, &[], &[&["--timeout", "180s"], &shell[..]].concat()).ok();
         assert!(learnt.out().contains(says), "{name}: {learnt}");
         let text = std::fs::read_to_string(home.path("learnt.toml")).unwrap();
         for cap in *caps {
@@ -114,7 +114,7 @@ fn services_are_learnt_and_replayed() {
             );
         }
         install(&home, "learnt.toml");
-        let flags = [&UNDER[..], &["--timeout", "90s", "--entrypoint", "sh"]].concat();
+        let flags = [&UNDER[..], &["--timeout", "180s", "--entrypoint", "sh"]].concat();
         let (ran, denied) = denials(&home, &flags, &image, &["-c", script]);
         assert!(ran.ok().out().contains(says), "{name}");
         // What no policy gives, as of /sys, was refused before as well.

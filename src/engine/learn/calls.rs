@@ -10,23 +10,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Calls that a profile of system calls has whether they were seen or not, because chance decides
-/// whether a program makes them: what waits for another thread and what does not, memory that grows in
-/// place or moves, how it ends; clocks that are read without a call on most machines (vdso(7)); and what
-/// the launch itself makes under it. All of them act on the program alone.
+/// whether a program makes them: what waits for a thread, a child, a signal or a descriptor, and does not
+/// where that came first; memory that grows in place or moves, how it ends; clocks that are read without
+/// a call on most machines (vdso(7)); and what the launch itself makes under it. All of them act on the
+/// program alone.
 const BY_CHANCE: &[&str] = &[
     "brk",
     "clock_getres",
     "clock_gettime",
     "clock_nanosleep",
     "close",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "epoll_wait",
     "execve",
     "exit",
     "exit_group",
     "futex",
     "getcpu",
     "getpid",
-    "gettid",
     "getrusage",
+    "gettid",
     "gettimeofday",
     "madvise",
     "mmap",
@@ -34,14 +38,24 @@ const BY_CHANCE: &[&str] = &[
     "mremap",
     "munmap",
     "nanosleep",
+    "pause",
+    "poll",
+    "ppoll",
+    "pselect6",
+    "read",
     "restart_syscall",
     "rt_sigaction",
     "rt_sigprocmask",
     "rt_sigreturn",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
     "sched_yield",
+    "select",
     "sendmsg",
     "tgkill",
     "time",
+    "wait4",
+    "waitid",
     "write",
     "writev",
 ];
