@@ -55,14 +55,6 @@ fn as_text(checkup: &Checkup, width: usize) -> String {
         surrounding(&mut out, check, width);
     }
     out.push('\n');
-    if let Some(cgroup) = &checkup.cgroup {
-        put(
-            &mut out,
-            "",
-            &format!("limits could be set in {cgroup}"),
-            width,
-        );
-    }
     let all = checkup.lines.len();
     let held = checkup
         .lines
@@ -178,7 +170,6 @@ mod tests {
                 fix: "as root, give lazaret a profile: write /etc/apparmor.d/lazaret with the two lines\n  abi <abi/4.0>,\n  profile lazaret /usr/{local/,}bin/lazaret flags=(unconfined) { userns, }".to_owned(),
                 blocks: true,
             }],
-            cgroup: None,
             around: vec![
                 Check::ok("names", "names are asked of 10.0.2.3 (/etc/resolv.conf)"),
                 Check::note("clock", "nobody keeps it right\u{1b}", "timedatectl set-ntp true"),

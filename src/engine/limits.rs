@@ -5,22 +5,36 @@ use crate::container::cgroup::Cgroup;
 use crate::container::supervise::{Ended, Exit};
 use crate::error::Result;
 use crate::plan::{Plan, Step, Watch};
-use crate::policy::{HostFacts, Policy, Request, wants_cgroup};
+use crate::policy::{Cgroup as Delegated, HostFacts, Policy, Request, wants_cgroup};
 use crate::report;
 use crate::sandbox::Launch;
 use std::time::Duration;
 
-/// What this machine offers, its cgroups too if what is asked for or given has any use for one.
+/// What this machine offers, its cgroups too if what is asked for or given has any use for one. Where
+/// none is delegated, systemd is asked for a scope, and this process is in it from then on.
 pub(super) fn with_cgroup(host: HostFacts, policy: &Policy, request: &Request) -> HostFacts {
-    match wants_cgroup(policy, request) {
-        true => look(host),
-        false => host,
+    if !wants_cgroup(policy, request) {
+        return host;
+    }
+    with(host, crate::host::cgroup().or_else(in_scope))
+}
+
+/// `none`: why there is no cgroup without.
+fn in_scope(none: String) -> std::result::Result<Delegated, String> {
+    let moved = crate::host::scope::offer().and_then(|offer| offer.take());
+    match moved {
+        Ok(()) => crate::host::cgroup(),
+        Err(why) => Err(format!("{none}, and {why}")),
     }
 }
 
-/// What this machine offers, its cgroups too.
+/// What this machine offers, the cgroup too that is there already.
 pub(super) fn look(host: HostFacts) -> HostFacts {
-    match crate::host::cgroup() {
+    with(host, crate::host::cgroup())
+}
+
+fn with(host: HostFacts, cgroup: std::result::Result<Delegated, String>) -> HostFacts {
+    match cgroup {
         Ok(cgroup) => HostFacts {
             cgroup: Some(cgroup),
             ..host

@@ -22,12 +22,9 @@ pub fn cgroup() -> Result<Cgroup, String> {
     let Some(mount) = MOUNTS.iter().find(is_v2) else {
         return Err("no cgroup v2 is mounted".to_owned());
     };
-    let text = files::read(Path::new("/"), "/proc/self/cgroup").unwrap_or_default();
-    let own = text.lines().find_map(|line| line.strip_prefix("0::"));
-    let Some(own) = own.filter(|own| own.starts_with('/') && !own.contains("/..")) else {
+    let Some(own) = own() else {
         return Err("this process's cgroup is not visible".to_owned());
     };
-    let own = own.trim_end_matches('/');
     let folder = format!("{mount}{own}");
     let of = |folder: String, leave: bool| {
         let controllers = read(&folder, "cgroup.controllers");
@@ -60,6 +57,15 @@ pub fn cgroup() -> Result<Cgroup, String> {
         true => "other processes are in the cgroup of this one".to_owned(),
         false => "no cgroup is delegated to you".to_owned(),
     })
+}
+
+/// The path of this process's cgroup below the mount, without a `/` at its end; `None` where it is not
+/// visible (cgroup_namespaces(7)).
+pub(super) fn own() -> Option<String> {
+    let text = files::read(Path::new("/"), "/proc/self/cgroup")?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let visible = own.starts_with('/') && !own.contains("/..");
+    visible.then(|| own.trim_end_matches('/').to_owned())
 }
 
 fn read(folder: &str, name: &str) -> String {

@@ -57,8 +57,6 @@ pub struct Checkup {
     pub lines: Vec<Line>,
     /// Blocking ones first.
     pub problems: Vec<Problem>,
-    /// A cgroup v2 folder where limits could be set, if one is delegated.
-    pub cgroup: Option<String>,
     /// Network, clock, credentials, store: no cell depends on them.
     pub around: Vec<Check>,
 }
@@ -84,31 +82,18 @@ pub struct Snapshot {
     pub lsm: Option<String>,
     /// /proc/self/mountinfo.
     pub mountinfo: Option<String>,
-    /// /proc/self/cgroup.
-    pub cgroup: Option<String>,
-    /// cgroup.controllers of the caller's own cgroup v2 folder, if that can be written.
-    pub controllers: Option<String>,
 }
 
 impl Snapshot {
     /// Reads it below `root`, which is `/` but in tests.
     pub fn read(root: &Path) -> Self {
         let get = |path: &str| read(root, path);
-        let cgroup = get("/proc/self/cgroup");
-        let controllers = cgroup.as_deref().and_then(own_cgroup).and_then(|path| {
-            let folder = format!("/sys/fs/cgroup{path}");
-            let procs = root.join(format!("{}/cgroup.procs", folder.trim_start_matches('/')));
-            rustix::fs::access(&procs, rustix::fs::Access::WRITE_OK).ok()?;
-            get(&format!("{folder}/cgroup.controllers"))
-        });
         Self {
             max_user_namespaces: get("/proc/sys/user/max_user_namespaces"),
             unprivileged_userns_clone: get("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restrict: get("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
             lsm: get("/sys/kernel/security/lsm"),
             mountinfo: get("/proc/self/mountinfo"),
-            cgroup,
-            controllers,
         }
     }
 
@@ -229,14 +214,6 @@ impl Snapshot {
         };
         problems.push(Problem { what, fix, blocks });
     }
-
-    /// The caller's cgroup v2 folder, if limits could be set there.
-    fn delegated(&self) -> Option<String> {
-        let path = own_cgroup(self.cgroup.as_deref()?)?;
-        let controllers = self.controllers.as_deref()?;
-        let has = |name| controllers.split_ascii_whitespace().any(|c| c == name);
-        (has("memory") && has("pids")).then(|| format!("/sys/fs/cgroup{path}"))
-    }
 }
 
 /// Folders that the kernel makes to be mounted on (proc_create_mount_point, and binfmt_misc's): they
@@ -282,13 +259,6 @@ fn kernel(host: &HostFacts, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The path of the caller's cgroup v2 (cgroups(7)): the line that begins with `0::`.
-fn own_cgroup(text: &str) -> Option<&str> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    // Outside of the cgroup namespace's root it is shown as /.. and is out of reach.
-    (path.starts_with('/') && path.split('/').all(|part| part != "..")).then_some(path)
-}
-
 /// Each property with what holds it on this machine, each problem with its cure.
 pub fn doctor(host: &HostFacts) -> Checkup {
     checkup(host, &Snapshot::read(Path::new("/")))
@@ -322,7 +292,6 @@ fn checkup(host: &HostFacts, snapshot: &Snapshot) -> Checkup {
     Checkup {
         lines,
         problems: snapshot.problems(host),
-        cgroup: snapshot.delegated(),
         around: Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ mod project;
 pub mod prompt;
 pub mod receipt_key;
 mod registries;
+pub mod scope;
 pub mod tool;
 
 pub use accounts::{Forgotten, Kept, forget, keep};

@@ -92,6 +92,15 @@ pub struct Cgroup {
     pub leave: bool,
 }
 
+impl Cgroup {
+    /// Which of `memory`, `pids` and `cpu` cannot be limited there.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        let has = |name: &&str| self.controllers.iter().any(|have| have == name);
+        let wanted = ["memory", "pids", "cpu"].into_iter();
+        wanted.filter(|name| !has(name)).collect()
+    }
+}
+
 /// The files of the host that a request names, and the folders that rules speak from. All paths are
 /// real ones: absolute, without links. Empty where a request names none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

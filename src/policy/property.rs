@@ -372,8 +372,8 @@ pub const PROPERTIES: &[Property] = &[
             );
         },
         remedy: |_| {
-            "-m and a cgroup that is delegated to you bound it without fail: systemd-run --user \
-             --scope -p Delegate=yes lazaret run -m 2g ..."
+            "with -m a cgroup bounds it without fail, where one is delegated to you or systemd makes a \
+             scope: see \"limits\" of lazaret doctor"
                 .to_owned()
         },
     },

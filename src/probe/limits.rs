@@ -147,8 +147,8 @@ fn memory(f: &mut Findings) {
         f.add(
             "memory",
             Verdict::Downgraded,
-            "memory is not bounded: lazaret sets no cgroup limit yet; run it below \
-             `systemd-run --user --scope -p MemoryMax=2G` where the machine has systemd",
+            "the kernel bounds none of it: lazaret looks at what all processes take, and kills a cell \
+             that takes too much; with -m a cgroup holds it, where one is to be had (lazaret doctor)",
         );
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::host::credentials;
 use crate::host::files::read;
+use crate::policy::Cgroup;
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub enum Level {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Check {
-    /// `network`, `names`, `certificates`, `proxy`, `clock`, `credentials`, `store`, `registry`.
+    /// `network`, `limits`, `names`, `certificates`, `proxy`, `clock`, `credentials`, `store`, `registry`.
     pub about: &'static str,
     /// How it stands.
     pub level: Level,
@@ -77,7 +78,12 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 pub fn around(roots: &[&str], proxy: &dyn Fn(&str) -> Result<(), String>) -> Vec<Check> {
     let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let root = Path::new("/");
-    let mut checks = vec![modes(&env), names(root), certificates(root, roots, &env)];
+    let mut checks = vec![
+        modes(&env),
+        limits(crate::host::cgroup(), crate::host::scope::offer().map(drop)),
+        names(root),
+        certificates(root, roots, &env),
+    ];
     checks.extend(proxies(&env, proxy));
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
     checks.push(clock(now, crate::sys::clock_is_synchronised().ok()));
@@ -96,6 +102,33 @@ fn modes(env: Env<'_>) -> Check {
         None => "neither pasta nor slirp4netns is here; nothing uses them yet".to_owned(),
     };
     Check::ok("network", format!("{what}; {more}"))
+}
+
+/// Who holds the limits that a run asks for.
+fn limits(cgroup: Result<Cgroup, String>, scope: Result<(), String>) -> Check {
+    let held = "limits that a run asks for are held by a cgroup of its own";
+    match (cgroup, scope) {
+        (Ok(cgroup), _) => match cgroup.lacks().as_slice() {
+            [] => Check::ok("limits", format!("{held}, made in {}", cgroup.folder)),
+            lacks => Check::note(
+                "limits",
+                format!(
+                    "{held}, made in {}, but not of {}",
+                    cgroup.folder,
+                    lacks.join(" and ")
+                ),
+                "cgroup v2 alone, with all controllers, is what most systems have by now",
+            ),
+        },
+        (Err(_), Ok(())) => Check::ok("limits", format!("{held}: systemd makes a scope for it")),
+        (Err(none), Err(nobody)) => Check::note(
+            "limits",
+            format!(
+                "{none}, and {nobody}: memory and time are bounded by looking, and --cpus is refused"
+            ),
+            "log in where systemd manages your session, or have a cgroup v2 delegated to you",
+        ),
+    }
 }
 
 fn in_path(name: &str, env: Env<'_>) -> Option<PathBuf> {

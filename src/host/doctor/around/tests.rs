@@ -209,3 +209,33 @@ fn credentials_that_others_can_read() {
     assert!(!format!("{checks:?}").contains("hunter2"), "{checks:?}");
     fs::remove_dir_all(root).unwrap();
 }
+
+#[test]
+fn who_holds_limits_is_said() {
+    let cgroup = |controllers: &[&str]| {
+        Ok(Cgroup {
+            folder: "/sys/fs/cgroup/mine".to_owned(),
+            controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
+            leave: false,
+        })
+    };
+    let none = || Err("no cgroup is delegated to you".to_owned());
+    let said = |cgroup, scope| {
+        let check = limits(cgroup, scope);
+        (check.level, check.what)
+    };
+    let whole = said(cgroup(&["cpu", "memory", "pids"]), none().map(drop));
+    assert_eq!(whole.0, Level::Ok);
+    let (level, what) = said(cgroup(&["cpu"]), Ok(()));
+    assert_eq!(level, Level::Note);
+    assert!(what.contains("but not of memory and pids"), "{what}");
+    let (level, what) = said(none(), Ok(()));
+    assert_eq!(level, Level::Ok);
+    assert!(what.contains("systemd makes a scope"), "{what}");
+    let (level, what) = said(none(), Err("no systemd runs here".to_owned()));
+    assert_eq!(level, Level::Note);
+    assert!(
+        what.starts_with("no cgroup is delegated to you, and no systemd runs here: "),
+        "{what}"
+    );
+}
