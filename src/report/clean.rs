@@ -1,8 +1,10 @@
 //! What others worded, made fit for a terminal.
 
 use serde_json::Value;
+use serde_json::ser::Formatter;
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io;
 
 /// `text` with every character that moves a cursor, reorders or hides text replaced by U+FFFD:
 /// C0 and C1 controls, bidirectional and other invisible format characters, line separators.
@@ -75,12 +77,110 @@ pub fn json_pretty(value: &Value) -> String {
 /// What the type's own serialization says.
 pub fn json_pretty_of(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let mut bytes = Vec::with_capacity(16 << 10);
-    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     value.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut bytes, indent,
+        &mut bytes,
+        Indented::default(),
     ))?;
     let text = String::from_utf8(bytes).map_err(serde::de::Error::custom)?;
     Ok(escape(text))
+}
+
+/// Indents by four spaces, and text that is JSON already, so indented, to where it stands.
+#[derive(Default)]
+struct Indented {
+    depth: usize,
+    /// The array or object that is open has something in it.
+    filled: bool,
+}
+
+impl Indented {
+    fn begin(&mut self, out: &mut (impl io::Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
+        self.depth += 1;
+        self.filled = false;
+        out.write_all(bracket)
+    }
+
+    fn line(&self, out: &mut (impl io::Write + ?Sized)) -> io::Result<()> {
+        out.write_all(b"\n")?;
+        (0..self.depth).try_for_each(|_| out.write_all(b"    "))
+    }
+
+    fn member(&self, out: &mut (impl io::Write + ?Sized), first: bool) -> io::Result<()> {
+        if !first {
+            out.write_all(b",")?;
+        }
+        self.line(out)
+    }
+
+    fn end(&mut self, out: &mut (impl io::Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
+        self.depth = self.depth.saturating_sub(1);
+        if self.filled {
+            self.line(out)?;
+        }
+        self.filled = true;
+        out.write_all(bracket)
+    }
+}
+
+impl Formatter for Indented {
+    fn begin_array<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.begin(out, b"[")
+    }
+
+    fn end_array<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.end(out, b"]")
+    }
+
+    fn begin_array_value<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.member(out, first)
+    }
+
+    fn end_array_value<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
+
+    fn begin_object<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.begin(out, b"{")
+    }
+
+    fn end_object<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.end(out, b"}")
+    }
+
+    fn begin_object_key<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.member(out, first)
+    }
+
+    fn begin_object_value<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+
+    fn end_object_value<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
+
+    fn write_raw_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut lines = fragment.split('\n');
+        out.write_all(lines.next().unwrap_or_default().as_bytes())?;
+        lines.try_for_each(|line| {
+            self.line(out)?;
+            out.write_all(line.as_bytes())
+        })
+    }
 }
 
 /// Unsafe characters of a JSON text stand only inside its strings, except for line feeds, which
@@ -121,6 +221,23 @@ mod tests {
             clean("a\x1b[31m\u{9b}2J\u{202e}\r\nb\u{7f}"),
             "a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}"
         );
+    }
+
+    #[test]
+    fn json_that_is_there_already_stands_as_if_it_were_written() {
+        let inner = serde_json::json!({"a": [1, {}, [], {"b": "x\ny"}], "c": {}});
+        let ready = json_pretty_of(&inner).unwrap();
+        let raw = serde_json::value::RawValue::from_string(ready.clone()).unwrap();
+        let mut expected = Vec::new();
+        let four = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut expected, four);
+        serde::Serialize::serialize(&vec![("k", Some(&inner))], &mut serializer).unwrap();
+        let expected = String::from_utf8(expected).unwrap();
+        assert_eq!(
+            json_pretty_of(&vec![("k", Some(&inner))]).unwrap(),
+            expected
+        );
+        assert_eq!(json_pretty_of(&vec![("k", Some(&raw))]).unwrap(), expected);
     }
 
     #[test]

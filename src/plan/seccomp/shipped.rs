@@ -1,4 +1,4 @@
-//! The built-in profiles: source and programs, side by side in `policies/syscalls`.
+//! The built-in profiles: source, programs and the rules as JSON, side by side in `policies/syscalls`.
 //!
 //! After a change of a source: `LAZARET_BLESS=1 cargo test --lib seccomp` compiles it again.
 
@@ -10,6 +10,9 @@ use crate::error::{Error, Kind, Result};
 pub(super) struct Shipped {
     pub(super) name: &'static str,
     pub(super) source: &'static str,
+    /// The rules of a process without capabilities as they are shown, indented by four spaces: to read
+    /// the source for that takes longer than all else of a plan's digest.
+    pub(super) json: &'static str,
     /// The capabilities that its source has groups for.
     pub(super) caps: &'static [&'static str],
     x86_64: &'static [u8],
@@ -47,6 +50,7 @@ macro_rules! shipped {
             name: $name,
             caps: $caps,
             source: include_str!(concat!("../../../policies/syscalls/", $name, ".toml")),
+            json: include_str!(concat!("../../../policies/syscalls/", $name, ".json")),
             x86_64: include_bytes!(concat!("../../../policies/syscalls/", $name, ".x86_64.bpf")),
             aarch64: include_bytes!(concat!(
                 "../../../policies/syscalls/",
@@ -108,4 +112,58 @@ pub(super) fn encode(program: &[Instruction]) -> Vec<u8> {
             [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Profile;
+    use super::*;
+
+    /// As it is shown: serde_json's own indentation is two spaces.
+    fn pretty(rules: &impl serde::Serialize) -> String {
+        let mut bytes = Vec::new();
+        let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, indent);
+        rules.serialize(&mut serializer).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn shipped_rules_are_what_their_sources_say() {
+        for shipped in &ALL {
+            let profile = Profile::builtin(shipped.name, []).unwrap();
+            let rules = pretty(&profile.rules().unwrap());
+            if std::env::var_os("LAZARET_BLESS").is_some() {
+                let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/syscalls");
+                std::fs::write(format!("{folder}/{}.json", shipped.name), rules).unwrap();
+                continue;
+            }
+            assert!(
+                shipped.json == rules,
+                "{}.json is old: LAZARET_BLESS=1 cargo test --lib seccomp",
+                shipped.name
+            );
+            // What is added to the rules is not in the ready text.
+            let shown = serde_json::to_value(&profile).unwrap();
+            assert_eq!(
+                shown,
+                serde_json::from_str::<serde_json::Value>(shipped.json).unwrap()
+            );
+            let told = Profile {
+                told: true,
+                ..profile.clone()
+            };
+            let told = serde_json::to_value(&told).unwrap();
+            assert_eq!(told["rules"], shown["rules"]);
+            assert!(told["told_but"].is_object() && shown["told_but"].is_null());
+        }
+        let held = Profile::builtin("default", ["SYS_CHROOT"]).unwrap();
+        let held = serde_json::to_value(&held).unwrap();
+        assert_eq!(held["rules"]["chroot"], "allow");
+        let none = Profile::builtin("default", []).unwrap();
+        assert_ne!(
+            serde_json::to_value(&none).unwrap()["rules"]["chroot"],
+            "allow"
+        );
+    }
 }
