@@ -1,8 +1,9 @@
 //! What `--report FILE` costs a launch: the same line with and without, interleaved in one run.
 //!
 //! `cargo bench --bench report` prints the medians, their difference and the median of the
-//! differences of neighbours, which drift of the machine does not move. `LAZARET_BENCH_ROUNDS`
-//! (400), `LAZARET_BIN`.
+//! differences of neighbours, which drift of the machine does not move: of a report that is new, and of
+//! one that takes an older one's place, whose blocks ext4 writes out first (ext4(5), auto_da_alloc).
+//! `LAZARET_BENCH_ROUNDS` (400), `LAZARET_BIN`.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +27,7 @@ fn main() {
     let home = Home::new();
     measure::environment(&home);
     let image = Image::toolbox().layout(&home, "small");
-    let report = home.path("r.json");
+    let file = home.path("r.json");
     let line = |flags: &[&OsString]| {
         let mut words = vec![bin().into_os_string(), "run".into(), "--rm".into()];
         words.extend(flags.iter().map(|flag| (*flag).clone()));
@@ -34,32 +35,41 @@ fn main() {
         words
     };
     let plain = line(&[]);
-    let reported = line(&[&"--report".into(), &report.into_os_string()]);
+    let reported = line(&[&"--report".into(), &file.clone().into_os_string()]);
     // The first time unpacks.
     spawn_and_wait(&plain);
     spawn_and_wait(&reported);
-    let (mut without, mut with, mut dearer) = (Vec::new(), Vec::new(), Vec::new());
+    let milliseconds = |words: &[OsString]| spawn_and_wait(words).as_secs_f64() * 1e3;
+    let [mut without, mut new, mut over] = [const { Vec::new() }; 3];
     for round in 0..measure::rounds(400) {
-        let milliseconds = |words: &[OsString]| spawn_and_wait(words).as_secs_f64() * 1e3;
-        let (a, b) = match round % 2 {
-            0 => {
-                let a = milliseconds(&plain);
-                (a, milliseconds(&reported))
+        // In turn first, second and third.
+        for place in 0..3 {
+            match (round + place) % 3 {
+                0 => without.push(milliseconds(&plain)),
+                1 => {
+                    std::fs::remove_file(&file).unwrap();
+                    new.push(milliseconds(&reported));
+                }
+                _ => over.push(milliseconds(&reported)),
             }
-            _ => {
-                let b = milliseconds(&reported);
-                (milliseconds(&plain), b)
-            }
-        };
-        without.push(a);
-        with.push(b);
-        dearer.push(b - a);
+        }
     }
     let base = median(&without);
     let mut table = Table::new("start to exit of a static true");
     table.row("lazaret run --rm", &without, base);
-    table.row("lazaret run --rm --report FILE", &with, base);
+    table.row("lazaret run --rm --report FILE, new", &new, base);
+    table.row(
+        "lazaret run --rm --report FILE, over an older one",
+        &over,
+        base,
+    );
     table.print("without");
     let note = "median of the differences";
-    measure::goal("a report, ms", median(&dearer), 0.1, note);
+    for (what, with) in [
+        ("a new report, ms", &new),
+        ("a report over an older one, ms", &over),
+    ] {
+        let dearer: Vec<f64> = with.iter().zip(&without).map(|(a, b)| a - b).collect();
+        measure::goal(what, median(&dearer), 0.1, note);
+    }
 }

@@ -250,7 +250,7 @@ impl Learnt {
         for rule in &self.rules {
             let _infallible = writeln!(out, "\n[[{}]]", rule.word);
             for (key, value) in &rule.says {
-                let _infallible = writeln!(out, "{key} = {}", written(value));
+                let _infallible = writeln!(out, "{} = {}", name_of(key), written(value));
             }
             let reason = cut(&rule.reason, REASON);
             let _infallible = writeln!(out, "reason = {}", words::toml(&reason));
@@ -311,6 +311,15 @@ fn read(text: &str) -> std::result::Result<Vec<Rule>, String> {
     Ok(rules)
 }
 
+/// A key: bare where TOML lets it be.
+fn name_of(key: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    match !key.is_empty() && key.bytes().all(bare) {
+        true => key.to_owned(),
+        false => words::toml(key),
+    }
+}
+
 /// A value on one line.
 fn written(value: &Value) -> String {
     match value {
@@ -322,7 +331,7 @@ fn written(value: &Value) -> String {
         Value::Table(table) => {
             let all: Vec<String> = table
                 .iter()
-                .map(|(key, value)| format!("{key} = {}", written(value)))
+                .map(|(key, value)| format!("{} = {}", name_of(key), written(value)))
                 .collect();
             format!("{{ {} }}", all.join(", "))
         }
@@ -333,6 +342,14 @@ fn written(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_key_is_called_is_read_back() {
+        let text = "[[give]]\n\"a b\" = { \"\" = 1, c = 2 }\nreason = \"r\"\n";
+        let learnt = Learnt::parse(text, "l").unwrap();
+        let written = learnt.text("p", "p.json");
+        assert_eq!(Learnt::parse(&written, "l").unwrap(), learnt);
+    }
 
     fn learnt() -> Learnt {
         Learnt::of(&Policy::strict().unwrap()).unwrap()
