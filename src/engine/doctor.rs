@@ -17,7 +17,7 @@ pub fn doctor(request: &DoctorRequest) -> Result<u8> {
     // A store that cannot be opened is no reason not to look at the machine.
     let store = place::look_at_store();
     let opened = store.as_ref().ok().and_then(Option::as_ref);
-    let mut checkup = crate::host::doctor(&super::limits::look(place::host(opened)?));
+    let mut checkup = crate::host::doctor(&place::host(opened)?);
     checkup.around = around::checks(&store, request.registry.as_deref());
     let text = match request.format {
         Format::Text => {

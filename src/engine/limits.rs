@@ -3,44 +3,59 @@
 
 use crate::container::cgroup::Cgroup;
 use crate::container::supervise::{Ended, Exit};
-use crate::error::Result;
-use crate::plan::{Plan, Step, Watch};
-use crate::policy::{Cgroup as Delegated, HostFacts, Policy, Request, wants_cgroup};
+use crate::error::{Error, Kind, Result};
+use crate::host::NoCgroup;
+use crate::plan::{CellCgroup, Plan, Step, Watch};
+use crate::policy::{Cgroup as Delegated, HostFacts, Policy, Request, SCOPE, wants_cgroup};
 use crate::report;
 use crate::sandbox::Launch;
 use std::time::Duration;
 
 /// What this machine offers, its cgroups too if what is asked for or given has any use for one. Where
-/// none is delegated, systemd is asked for a scope, and this process is in it from then on.
-pub(super) fn with_cgroup(host: HostFacts, policy: &Policy, request: &Request) -> HostFacts {
+/// none is delegated, systemd is asked for a scope, and this process is in it from then on; who only
+/// `looks` learns that there would be one, and asks nobody.
+pub(super) fn with_cgroup(
+    host: HostFacts,
+    policy: &Policy,
+    request: &Request,
+    looks: bool,
+) -> HostFacts {
     if !wants_cgroup(policy, request) {
         return host;
     }
-    with(host, crate::host::cgroup().or_else(in_scope))
-}
-
-/// `none`: why there is no cgroup without.
-fn in_scope(none: String) -> std::result::Result<Delegated, String> {
-    let moved = crate::host::scope::offer().and_then(|offer| offer.take());
-    match moved {
-        Ok(()) => crate::host::cgroup(),
-        Err(why) => Err(format!("{none}, and {why}")),
-    }
-}
-
-/// What this machine offers, the cgroup too that is there already.
-pub(super) fn look(host: HostFacts) -> HostFacts {
-    with(host, crate::host::cgroup())
-}
-
-fn with(host: HostFacts, cgroup: std::result::Result<Delegated, String>) -> HostFacts {
+    let cgroup = crate::host::cgroup().or_else(|none| match none.scope {
+        true => in_scope(looks).map_err(|why| NoCgroup {
+            why: format!("{}, and {why}", none.why),
+            ..none
+        }),
+        false => Err(none),
+    });
     match cgroup {
         Ok(cgroup) => HostFacts {
             cgroup: Some(cgroup),
             ..host
         },
-        Err(no_cgroup) => HostFacts { no_cgroup, ..host },
+        Err(none) => HostFacts {
+            no_cgroup: none.why,
+            ..host
+        },
     }
+}
+
+fn in_scope(looks: bool) -> std::result::Result<Delegated, String> {
+    let offer = crate::host::scope::offer()?;
+    if !looks {
+        offer.take()?;
+        crate::host::cgroup()
+            .map_err(|none| format!("in the scope that systemd made {}", none.why))?;
+        if offer.ends_with_session() {
+            report::note(
+                "the cgroup is one of systemd's for you: the run ends with your last session, unless you \
+                 linger (loginctl enable-linger)",
+            );
+        }
+    }
+    Ok(offer.cgroup())
 }
 
 /// Makes the cell's cgroup, if the plan has one, for the clone to be born into.
@@ -52,7 +67,19 @@ pub(super) fn make(plan: &Plan) -> Result<Option<Cgroup>> {
         Step::MakeCgroup(cgroup) => Some(cgroup),
         _ => None,
     });
-    planned.map(Cgroup::make).transpose()
+    let Some(planned) = planned else {
+        return Ok(None);
+    };
+    if planned.folder != SCOPE {
+        return Cgroup::make(planned).map(Some);
+    }
+    // This process has been in it since the decision.
+    let scope = crate::host::cgroup().map_err(|none| Error::new(Kind::Host, none.why))?;
+    Cgroup::make(&CellCgroup {
+        folder: scope.folder,
+        ..planned.clone()
+    })
+    .map(Some)
 }
 
 /// Has the clone be born into that.

@@ -133,7 +133,12 @@ pub(super) fn decision(
     // Held open from here on: what is decided on is what is mounted.
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, store.path())?;
-    let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, asked);
+    let host = limits::with_cgroup(
+        HostFacts { outside, ..host },
+        &policy,
+        asked,
+        looks.is_some(),
+    );
     let facts = facts_of(&policy, asked, &image, &rootfs)?;
     let mut grants = match decide(&policy, asked, &facts, &host)? {
         Verdict::Allow(grants) => *grants,

@@ -54,7 +54,12 @@ fn go(request: &ToolRequest, journal: &mut Journal) -> Result<u8> {
     let asked = asked(request, &policy, &host, name, program, cwd)?;
     let devices = wanted_devices(&policy, &asked.image, &asked.devices);
     let (outside, sources) = crate::host::outside(&asked.binds, &devices, &place::store_path()?)?;
-    let host = limits::with_cgroup(HostFacts { outside, ..host }, &policy, &asked);
+    let host = limits::with_cgroup(
+        HostFacts { outside, ..host },
+        &policy,
+        &asked,
+        request.dry_run,
+    );
     journal.stage("open the sources");
     let facts = no_image(&policy, &asked.image);
     let mut grants = match decide(&policy, &asked, &facts, &host)? {

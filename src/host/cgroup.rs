@@ -13,33 +13,42 @@ const MAGIC: u64 = 0x6367_7270;
 /// What lazaret writes in a folder that it may use.
 const NEEDED: [&str; 3] = ["", "cgroup.procs", "cgroup.subtree_control"];
 
+/// Why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoCgroup {
+    /// In a person's words.
+    pub why: String,
+    /// It is there, and somebody else's: a scope of this run's own would be of use.
+    pub scope: bool,
+}
+
 /// The caller's own cgroup, or the one that it is a leaf of: whichever may be written, and is not
-/// somebody else's to manage. An error is why there is none, in a person's words.
-pub fn cgroup() -> Result<Cgroup, String> {
-    let is_v2 = |path: &&&str| {
-        statfs(**path).is_ok_and(|s| u64::try_from(s.f_type).is_ok_and(|magic| magic == MAGIC))
+/// somebody else's to manage.
+///
+/// # Errors
+/// Why there is none.
+pub fn cgroup() -> Result<Cgroup, NoCgroup> {
+    let none = |why: &str, scope| NoCgroup {
+        why: why.to_owned(),
+        scope,
     };
-    let Some(mount) = MOUNTS.iter().find(is_v2) else {
-        return Err("no cgroup v2 is mounted".to_owned());
+    let Some(mount) = mount() else {
+        return Err(none("no cgroup v2 is mounted", false));
     };
     let Some(own) = own() else {
-        return Err("this process's cgroup is not visible".to_owned());
+        return Err(none("this process's cgroup is not visible", false));
     };
     let folder = format!("{mount}{own}");
-    let of = |folder: String, leave: bool| {
-        let controllers = read(&folder, "cgroup.controllers");
-        let controllers = controllers.split_whitespace().map(str::to_owned).collect();
-        Cgroup {
-            folder,
-            controllers,
-            leave,
-        }
+    let of = |folder: String, leave: bool| Cgroup {
+        controllers: controllers(&folder),
+        folder,
+        leave,
     };
     // The root may have processes beside children.
     if own.is_empty() {
         return match writable(&folder) {
             true => Ok(of(folder, false)),
-            false => Err("no cgroup is delegated to you".to_owned()),
+            false => Err(none("no cgroup is delegated to you", false)),
         };
     }
     if writable(&folder) && alone(&folder) {
@@ -49,14 +58,29 @@ pub fn cgroup() -> Result<Cgroup, String> {
         && parent.len() >= mount.len()
         && writable(parent)
         && delegated(parent)
-        && (parent == *mount || read(parent, "cgroup.procs").is_empty())
+        && (parent == mount || read(parent, "cgroup.procs").is_empty())
     {
         return Ok(of(parent.to_owned(), false));
     }
-    Err(match writable(&folder) {
-        true => "other processes are in the cgroup of this one".to_owned(),
-        false => "no cgroup is delegated to you".to_owned(),
-    })
+    let why = match writable(&folder) {
+        true => "other processes are in the cgroup of this one",
+        false => "no cgroup is delegated to you",
+    };
+    Err(none(why, true))
+}
+
+/// Where cgroup v2 is mounted.
+pub(super) fn mount() -> Option<&'static str> {
+    let is_v2 = |path: &&str| {
+        statfs(*path).is_ok_and(|s| u64::try_from(s.f_type).is_ok_and(|magic| magic == MAGIC))
+    };
+    MOUNTS.into_iter().find(is_v2)
+}
+
+/// What can be limited below a folder.
+pub(super) fn controllers(folder: &str) -> Vec<String> {
+    let controllers = read(folder, "cgroup.controllers");
+    controllers.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The path of this process's cgroup below the mount, without a `/` at its end; `None` where it is not
@@ -68,7 +92,7 @@ pub(super) fn own() -> Option<String> {
     visible.then(|| own.trim_end_matches('/').to_owned())
 }
 
-fn read(folder: &str, name: &str) -> String {
+pub(super) fn read(folder: &str, name: &str) -> String {
     let text = files::read(Path::new("/"), &format!("{folder}/{name}"));
     text.unwrap_or_default()
 }

@@ -24,7 +24,7 @@ pub mod scope;
 pub mod tool;
 
 pub use accounts::{Forgotten, Kept, forget, keep};
-pub use cgroup::cgroup;
+pub use cgroup::{NoCgroup, cgroup};
 pub use containers::{Containers, containers};
 pub use credentials::{Credential, credential};
 pub use doctor::{

@@ -80,25 +80,20 @@ pub struct HostFacts {
     pub outside: Outside,
 }
 
+/// What stands for the folder of a scope that systemd makes for this run alone: it is another one each
+/// time, and nothing depends on which.
+pub const SCOPE: &str = "a scope that systemd makes";
+
 /// A cgroup (v2, cgroups(7)) below which the caller may make others.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Cgroup {
-    /// Its folder: `/sys/fs/cgroup/user.slice/...`.
+    /// Its folder: `/sys/fs/cgroup/user.slice/...`; or [`SCOPE`].
     pub folder: String,
     /// What can be limited there: `memory`, `pids`, `cpu`.
     pub controllers: Vec<String>,
     /// lazaret itself is in it, alone, and must make room: a cgroup with processes of its own gives
     /// its children no controllers.
     pub leave: bool,
-}
-
-impl Cgroup {
-    /// Which of `memory`, `pids` and `cpu` cannot be limited there.
-    pub fn lacks(&self) -> Vec<&'static str> {
-        let has = |name: &&str| self.controllers.iter().any(|have| have == name);
-        let wanted = ["memory", "pids", "cpu"].into_iter();
-        wanted.filter(|name| !has(name)).collect()
-    }
 }
 
 /// The files of the host that a request names, and the folders that rules speak from. All paths are

@@ -22,6 +22,8 @@ const RUN: &str = "# run: ";
 const SEEN: &str = "# seen: ";
 /// The longest reason, in characters.
 const REASON: usize = 600;
+/// Lists and tables in one another, of which no rule has more than three.
+const DEEPEST: usize = 16;
 /// Lines of what was seen that no rule is about, and the characters of one.
 const SEEN_LINES: usize = 200;
 const SEEN_LENGTH: usize = 200;
@@ -298,9 +300,14 @@ fn read(text: &str) -> std::result::Result<Vec<Rule>, String> {
                 .cloned()
                 .ok_or(format!("a {word} that is no rule"))?;
             let reason = match says.remove("reason") {
-                Some(Value::String(reason)) => reason,
+                Some(Value::String(reason)) => cut(&reason, REASON),
                 _ => return Err(format!("a {word} without a reason")),
             };
+            let says = Value::Table(says);
+            if depth(&says) > DEEPEST {
+                return Err(format!("a {word} that nobody could read"));
+            }
+            let Value::Table(says) = says else { continue };
             rules.push(Rule {
                 word: word.to_owned(),
                 says,
@@ -309,6 +316,15 @@ fn read(text: &str) -> std::result::Result<Vec<Rule>, String> {
         }
     }
     Ok(rules)
+}
+
+/// How many lists and tables stand in one another.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(all) => 1 + all.iter().map(depth).max().unwrap_or(0),
+        Value::Table(all) => 1 + all.iter().map(|(_, v)| depth(v)).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// A key: bare where TOML lets it be.

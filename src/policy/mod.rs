@@ -62,7 +62,7 @@ pub use parse::{MAX_FILE, PolicyFile, Problem};
 pub use pattern::matches;
 
 pub use facts::{
-    Cgroup, DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SourceFacts, SubIds,
+    Cgroup, DeviceFacts, FileKind, HostFacts, ImageFacts, Outside, SCOPE, SourceFacts, SubIds,
 };
 pub use grants::{
     BindMount, DeviceMount, Downgrade, Explain, Granted, Grants, IdMapKind, Network, Origin,

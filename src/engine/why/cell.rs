@@ -165,7 +165,7 @@ impl Cell {
         let store = place::store_path()?;
         let devices = wanted_devices(&force.policy, &cell.image, &cell.devices);
         let (outside, _open) = crate::host::outside(&cell.binds, &devices, &store)?;
-        let host = limits::with_cgroup(HostFacts { outside, ..host }, &force.policy, &cell);
+        let host = limits::with_cgroup(HostFacts { outside, ..host }, &force.policy, &cell, true);
         let facts = tool::no_image(&force.policy, &cell.image);
         let grants = match decide(&force.policy, &cell, &facts, &host)? {
             Verdict::Allow(grants) => *grants,

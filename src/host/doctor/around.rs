@@ -1,6 +1,7 @@
 //! What lies around lazaret: name resolution, certificates, proxies, the clock, credentials. No cell
 //! depends on them, pulls do. Nothing here speaks to the network.
 
+use crate::host::NoCgroup;
 use crate::host::credentials;
 use crate::host::files::read;
 use crate::policy::Cgroup;
@@ -80,7 +81,10 @@ pub fn around(roots: &[&str], proxy: &dyn Fn(&str) -> Result<(), String>) -> Vec
     let root = Path::new("/");
     let mut checks = vec![
         modes(&env),
-        limits(crate::host::cgroup(), crate::host::scope::offer().map(drop)),
+        limits(
+            crate::host::cgroup(),
+            crate::host::scope::offer().map(|offer| offer.cgroup()),
+        ),
         names(root),
         certificates(root, roots, &env),
     ];
@@ -104,28 +108,39 @@ fn modes(env: Env<'_>) -> Check {
     Check::ok("network", format!("{what}; {more}"))
 }
 
-/// Who holds the limits that a run asks for.
-fn limits(cgroup: Result<Cgroup, String>, scope: Result<(), String>) -> Check {
-    let held = "limits that a run asks for are held by a cgroup of its own";
-    match (cgroup, scope) {
-        (Ok(cgroup), _) => match cgroup.lacks().as_slice() {
-            [] => Check::ok("limits", format!("{held}, made in {}", cgroup.folder)),
-            lacks => Check::note(
-                "limits",
-                format!(
-                    "{held}, made in {}, but not of {}",
-                    cgroup.folder,
-                    lacks.join(" and ")
+/// Who holds the limits that a run asks for: a cgroup that is there already, or one that systemd would
+/// make.
+fn limits(cgroup: Result<Cgroup, NoCgroup>, scope: Result<Cgroup, String>) -> Check {
+    let found = cgroup.or_else(|none| match (none.scope, scope) {
+        (true, Ok(scope)) => Ok(scope),
+        (true, Err(nobody)) => Err(format!("{}, and {nobody}", none.why)),
+        (false, _) => Err(none.why),
+    });
+    let held = "limits that a run asks for are held by a cgroup of its own, in";
+    match found {
+        Ok(Cgroup {
+            folder,
+            controllers,
+            ..
+        }) => {
+            let lacks = ["memory", "pids", "cpu"].into_iter();
+            let lacks = lacks.filter(|name| !controllers.iter().any(|have| have == name));
+            let lacks: Vec<&str> = lacks.collect();
+            match lacks.as_slice() {
+                [] => Check::ok("limits", format!("{held} {folder}")),
+                lacks => Check::note(
+                    "limits",
+                    format!(
+                        "{held} {folder}, but {} cannot be limited there",
+                        lacks.join(" and ")
+                    ),
+                    "have the administrator delegate it: systemd.resource-control(5), Delegate=",
                 ),
-                "cgroup v2 alone, with all controllers, is what most systems have by now",
-            ),
-        },
-        (Err(_), Ok(())) => Check::ok("limits", format!("{held}: systemd makes a scope for it")),
-        (Err(none), Err(nobody)) => Check::note(
+            }
+        }
+        Err(none) => Check::note(
             "limits",
-            format!(
-                "{none}, and {nobody}: memory and time are bounded by looking, and --cpus is refused"
-            ),
+            format!("{none}: memory and time are bounded by looking, and --cpus is refused"),
             "log in where systemd manages your session, or have a cgroup v2 delegated to you",
         ),
     }

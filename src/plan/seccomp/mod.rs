@@ -354,9 +354,11 @@ impl Serialize for Profile {
             observed: Option<Observe>,
         }
         let plain = self.narrowed.is_none() && self.caps.is_empty();
-        if plain && !self.told && self.observed.is_none() {
-            let ready: &RawValue =
-                serde_json::from_str(self.shipped.json).map_err(serde::ser::Error::custom)?;
+        if let Some(json) = self.shipped.json.filter(|_| plain)
+            && !self.told
+            && self.observed.is_none()
+        {
+            let ready: &RawValue = serde_json::from_str(json).map_err(serde::ser::Error::custom)?;
             return ready.serialize(serializer);
         }
         let rules = self.rules().map_err(serde::ser::Error::custom)?;

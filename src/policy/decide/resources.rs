@@ -141,14 +141,12 @@ impl Judge<'_> {
             ),
             None => self.host.no_cgroup.clone(),
         };
-        let mut cure = vec![SCOPE.to_owned()];
-        if controller == "cpu" {
-            cure.push(
-                "there the administrator may have to delegate cpu too: \
-                 systemd.resource-control(5), Delegate="
-                    .to_owned(),
-            );
-        }
+        let mut cure = vec![match &self.host.cgroup {
+            Some(_) => format!(
+                "have the administrator delegate {controller}: systemd.resource-control(5), Delegate="
+            ),
+            None => SCOPE.to_owned(),
+        }];
         cure.extend(other.map(str::to_owned));
         Reason {
             asked,

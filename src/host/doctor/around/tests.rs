@@ -212,30 +212,39 @@ fn credentials_that_others_can_read() {
 
 #[test]
 fn who_holds_limits_is_said() {
-    let cgroup = |controllers: &[&str]| {
-        Ok(Cgroup {
-            folder: "/sys/fs/cgroup/mine".to_owned(),
-            controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
-            leave: false,
+    let cgroup = |controllers: &[&str]| Cgroup {
+        folder: "/sys/fs/cgroup/mine".to_owned(),
+        controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
+        leave: false,
+    };
+    let none = |scope| {
+        Err(NoCgroup {
+            why: "no cgroup is delegated to you".to_owned(),
+            scope,
         })
     };
-    let none = || Err("no cgroup is delegated to you".to_owned());
+    let nobody = || Err("no systemd runs here".to_owned());
+    let all = ["cpu", "memory", "pids"];
     let said = |cgroup, scope| {
         let check = limits(cgroup, scope);
         (check.level, check.what)
     };
-    let whole = said(cgroup(&["cpu", "memory", "pids"]), none().map(drop));
-    assert_eq!(whole.0, Level::Ok);
-    let (level, what) = said(cgroup(&["cpu"]), Ok(()));
+    assert_eq!(said(Ok(cgroup(&all)), nobody()).0, Level::Ok);
+    assert_eq!(said(none(true), Ok(cgroup(&all))).0, Level::Ok);
+    let (level, what) = said(Ok(cgroup(&["cpu"])), nobody());
     assert_eq!(level, Level::Note);
-    assert!(what.contains("but not of memory and pids"), "{what}");
-    let (level, what) = said(none(), Ok(()));
-    assert_eq!(level, Level::Ok);
-    assert!(what.contains("systemd makes a scope"), "{what}");
-    let (level, what) = said(none(), Err("no systemd runs here".to_owned()));
+    assert!(what.contains("memory and pids cannot be limited"), "{what}");
+    let (level, what) = said(none(true), nobody());
     assert_eq!(level, Level::Note);
     assert!(
         what.starts_with("no cgroup is delegated to you, and no systemd runs here: "),
+        "{what}"
+    );
+    // Where a scope would be of no use nobody would ask for one.
+    let (level, what) = said(none(false), Ok(cgroup(&all)));
+    assert_eq!(level, Level::Note);
+    assert!(
+        what.starts_with("no cgroup is delegated to you: "),
         "{what}"
     );
 }
