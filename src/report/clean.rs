@@ -1,7 +1,7 @@
 //! What others worded, made fit for a terminal.
 
 use serde_json::Value;
-use serde_json::ser::Formatter;
+use serde_json::ser::{Formatter, PrettyFormatter};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
@@ -79,56 +79,33 @@ pub fn json_pretty_of(value: &impl serde::Serialize) -> serde_json::Result<Strin
     let mut bytes = Vec::with_capacity(16 << 10);
     value.serialize(&mut serde_json::Serializer::with_formatter(
         &mut bytes,
-        Indented::default(),
+        Indented {
+            pretty: PrettyFormatter::with_indent(STEP),
+            depth: 0,
+        },
     ))?;
     let text = String::from_utf8(bytes).map_err(serde::de::Error::custom)?;
     Ok(escape(text))
 }
 
-/// Indents by four spaces, and text that is JSON already, so indented, to where it stands.
-#[derive(Default)]
+/// One step of indentation.
+const STEP: &[u8] = b"    ";
+
+/// serde_json's own indentation, which writes text that is JSON already, so indented, to where it stands.
 struct Indented {
+    pretty: PrettyFormatter<'static>,
     depth: usize,
-    /// The array or object that is open has something in it.
-    filled: bool,
-}
-
-impl Indented {
-    fn begin(&mut self, out: &mut (impl io::Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
-        self.depth += 1;
-        self.filled = false;
-        out.write_all(bracket)
-    }
-
-    fn line(&self, out: &mut (impl io::Write + ?Sized)) -> io::Result<()> {
-        out.write_all(b"\n")?;
-        (0..self.depth).try_for_each(|_| out.write_all(b"    "))
-    }
-
-    fn member(&self, out: &mut (impl io::Write + ?Sized), first: bool) -> io::Result<()> {
-        if !first {
-            out.write_all(b",")?;
-        }
-        self.line(out)
-    }
-
-    fn end(&mut self, out: &mut (impl io::Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
-        self.depth = self.depth.saturating_sub(1);
-        if self.filled {
-            self.line(out)?;
-        }
-        self.filled = true;
-        out.write_all(bracket)
-    }
 }
 
 impl Formatter for Indented {
     fn begin_array<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.begin(out, b"[")
+        self.depth += 1;
+        self.pretty.begin_array(out)
     }
 
     fn end_array<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.end(out, b"]")
+        self.depth = self.depth.saturating_sub(1);
+        self.pretty.end_array(out)
     }
 
     fn begin_array_value<W: io::Write + ?Sized>(
@@ -136,20 +113,21 @@ impl Formatter for Indented {
         out: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        self.member(out, first)
+        self.pretty.begin_array_value(out, first)
     }
 
-    fn end_array_value<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.filled = true;
-        Ok(())
+    fn end_array_value<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.pretty.end_array_value(out)
     }
 
     fn begin_object<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.begin(out, b"{")
+        self.depth += 1;
+        self.pretty.begin_object(out)
     }
 
     fn end_object<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.end(out, b"}")
+        self.depth = self.depth.saturating_sub(1);
+        self.pretty.end_object(out)
     }
 
     fn begin_object_key<W: io::Write + ?Sized>(
@@ -157,16 +135,15 @@ impl Formatter for Indented {
         out: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        self.member(out, first)
+        self.pretty.begin_object_key(out, first)
     }
 
     fn begin_object_value<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        out.write_all(b": ")
+        self.pretty.begin_object_value(out)
     }
 
-    fn end_object_value<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.filled = true;
-        Ok(())
+    fn end_object_value<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.pretty.end_object_value(out)
     }
 
     fn write_raw_fragment<W: io::Write + ?Sized>(
@@ -177,7 +154,8 @@ impl Formatter for Indented {
         let mut lines = fragment.split('\n');
         out.write_all(lines.next().unwrap_or_default().as_bytes())?;
         lines.try_for_each(|line| {
-            self.line(out)?;
+            out.write_all(b"\n")?;
+            (0..self.depth).try_for_each(|_| out.write_all(STEP))?;
             out.write_all(line.as_bytes())
         })
     }
