@@ -16,7 +16,7 @@ mod support;
 
 mod measure;
 
-use measure::layers::{layer_files, layers_of, many_files, watched};
+use measure::layers::{extract, layer_files, layers_of, many_files, size_of, watched};
 use measure::{Table, bin, median, tell};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -88,51 +88,34 @@ fn compare(
     assert!(sent.success(), "skopeo copy {from} {to}: {sent}");
 
     let podman = support::find("podman").is_some();
-    let storage = home.path("podman").display().to_string();
     let state = home.path("podman-run").display().to_string();
-    let podman_at = ["--root", &storage, "--runroot", &state];
-    let size: u64 = layers
-        .iter()
-        .map(|l| std::fs::metadata(l).unwrap().len())
-        .sum();
     let (mut tar, mut theirs, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     let mut peak = 0;
-    for _ in 0..measure::rounds(200).div_ceil(40) {
-        let out = home.path("extracted");
-        std::fs::create_dir(&out).unwrap();
-        tar.push(timed(|| {
-            for layer in layers {
-                let mut tar = Command::new("tar");
-                tar.args(["--exclude=./dev/*", "--exclude=dev/*", "-xzf"]);
-                let done = tar.arg(layer).arg("-C").arg(&out).status().unwrap();
-                assert!(done.success());
+    for round in 0..measure::rounds(200).div_ceil(40) {
+        let place = |who: &str| home.path(format!("{who}-{tag}-{round}"));
+        // In turn first, second and third.
+        for turn in 0..3 {
+            match (round + turn) % 3 {
+                0 => tar.push(extract(layers, &place("tar"))),
+                1 => ours.push(timed(|| {
+                    let mut pull = measure::command(bin());
+                    pull.env("LAZARET_STORE", place("store"))
+                        .args(["pull", "-q", &image])
+                        .stdout(Stdio::null());
+                    peak = peak.max(watched(&mut pull));
+                })),
+                _ if podman => theirs.push(timed(|| {
+                    let root = place("podman").display().to_string();
+                    let words = ["--root", &root, "--runroot", &state];
+                    let words = [&words[..], &["pull", "-q", "--tls-verify=false", &image]];
+                    let done = quiet("podman", &words.concat()).status().unwrap();
+                    assert!(done.success(), "podman pull: {done}");
+                })),
+                _ => {}
             }
-        }));
-        support::remove(&out);
-
-        ours.push(timed(|| {
-            let mut pull = measure::command(bin());
-            pull.args(["pull", "-q", &image]).stdout(Stdio::null());
-            peak = peak.max(watched(&mut pull));
-        }));
-        let removed = measure::command(bin())
-            .args(["rmi", "-f", &image])
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(removed.success());
-
-        if podman {
-            let run = |words: &[&str]| {
-                let done = quiet("podman", &[&podman_at, words].concat())
-                    .status()
-                    .unwrap();
-                assert!(done.success(), "podman {words:?}: {done}");
-            };
-            theirs.push(timed(|| run(&["pull", "-q", "--tls-verify=false", &image])));
-            run(&["rmi", "-f", &image]);
         }
     }
+    let size = size_of(layers);
     let mut table = Table::new(&format!("{title}: {} MB compressed", size / 1_000_000));
     table.row("tar -xz of the layers", &tar, median(&tar));
     if podman {

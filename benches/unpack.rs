@@ -1,7 +1,7 @@
 //! Load, verify and unpack beside `tar -xz` of the same layers, with peak memory.
 //!
 //! `cargo bench --bench unpack` measures the image of 30,000 files in 10 layers, and, where
-//! `LAZARET_TEST_DEBIAN` names an OCI layout (see `.ci/run`), that Debian root too.
+//! `LAZARET_TEST_DEBIAN` names an OCI layout (see `.ci/run`), that Debian root too: some gigabytes until its end.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,10 +15,10 @@ mod support;
 
 mod measure;
 
-use measure::layers::{layer_files, layers_of, many_files, watched};
+use measure::layers::{extract, layer_files, layers_of, many_files, size_of, watched};
 use measure::{Table, bin, median, tell};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 use support::Home;
 
@@ -45,41 +45,30 @@ fn main() {
 }
 
 fn compare(home: &Home, title: &str, layout: &Path, tag: &str, layers: &[PathBuf]) {
-    let rounds = measure::rounds(200).div_ceil(40);
     let (mut tar, mut ours) = (Vec::new(), Vec::new());
     let mut peak = 0;
-    let size: u64 = layers
-        .iter()
-        .map(|l| std::fs::metadata(l).unwrap().len())
-        .sum();
-    for _ in 0..rounds {
-        let out = home.path("extracted");
-        std::fs::create_dir(&out).unwrap();
-        let start = Instant::now();
-        for layer in layers {
-            let done = Command::new("tar")
-                .args(["--exclude=./dev/*", "--exclude=dev/*", "-xzf"])
-                .arg(layer)
-                .arg("-C")
-                .arg(&out)
-                .status()
-                .unwrap();
-            assert!(done.success());
-        }
-        tar.push(start.elapsed().as_secs_f64() * 1e3);
-        support::remove(&out);
-
-        let name = format!("oci:{}:{tag}", layout.display());
-        let start = Instant::now();
-        peak = peak.max(watched(
-            measure::command(bin())
+    let name = format!("oci:{}:{tag}", layout.display());
+    for round in 0..measure::rounds(200).div_ceil(40) {
+        let place = |who: &str| home.path(format!("{who}-{tag}-{round}"));
+        let mut load = || {
+            let mut load = measure::command(bin());
+            load.env("LAZARET_STORE", place("store"))
                 .args(["load", "-q", &name])
-                .stdout(Stdio::null()),
-        ));
-        ours.push(start.elapsed().as_secs_f64() * 1e3);
-        support::remove(&home.root().join("data"));
-        std::fs::create_dir(home.root().join("data")).unwrap();
+                .stdout(Stdio::null());
+            let start = Instant::now();
+            peak = peak.max(watched(&mut load));
+            ours.push(start.elapsed().as_secs_f64() * 1e3);
+        };
+        // In turn first and second.
+        if round % 2 == 1 {
+            load();
+            tar.push(extract(layers, &place("tar")));
+        } else {
+            tar.push(extract(layers, &place("tar")));
+            load();
+        }
     }
+    let size = size_of(layers);
     let mut table = Table::new(&format!("{title}: {} MB compressed", size / 1_000_000));
     table.row("tar -xz of the layers", &tar, median(&tar));
     table.row("lazaret load (verify, unpack)", &ours, median(&tar));
