@@ -6,10 +6,15 @@ use super::staging::Staged;
 use super::{Ref, Store, files};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, Hasher};
+use crate::sys;
 use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
+
+/// So many bytes at once are on their way to the disk while further ones arrive: at the end all must
+/// be there, and a disk that begins then keeps everybody waiting.
+const WRITEBACK: u64 = 8 << 20;
 
 /// A blob that arrives. Dropped before it is published, it leaves nothing.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub struct Incoming {
     file: File,
     hasher: Hasher,
     got: u64,
+    /// How many of them are on their way to the disk.
+    sent: u64,
     whole: bool,
 }
 
@@ -37,6 +44,7 @@ impl Store {
             staged: Some(staged),
             hasher: Hasher::default(),
             got: 0,
+            sent: 0,
             whole: false,
         })
     }
@@ -111,6 +119,12 @@ impl Incoming {
             .map_err(|e| super::full(Error::io("write a layer's blob", &e)))?;
         self.hasher.update(bytes);
         self.got += bytes.len() as u64;
+        let new = self.got - self.sent;
+        if new >= WRITEBACK {
+            // A file system that cannot do it writes it all at the end.
+            let _slower = sys::begin_writeback(self.file.as_fd(), self.sent, new).is_ok();
+            self.sent = self.got;
+        }
         Ok(())
     }
 

@@ -14,10 +14,10 @@ mod trace;
 
 pub use args::scrub_arguments_and_environment;
 pub use call::{
-    Filter, MountAttr, close_range, close_range_cloexec, close_range_from, default_signal,
-    install_filter, is_ignored, join_new_session_keyring, loopback_up, mount_setattr,
-    new_cgroup_namespace, new_network_namespace, open_pty_peer, page_size, plain_personality,
-    signal_pidfd,
+    Filter, MountAttr, begin_writeback, close_range, close_range_cloexec, close_range_from,
+    default_signal, install_filter, is_ignored, join_new_session_keyring, loopback_up,
+    mount_setattr, new_cgroup_namespace, new_network_namespace, open_pty_peer, page_size,
+    plain_personality, signal_pidfd,
 };
 pub use clock::clock_is_synchronised;
 pub use notify::{Listener, Notification, install_told_filter};
