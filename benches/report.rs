@@ -1,8 +1,8 @@
 //! What `--report FILE` costs a launch: the same line with and without, interleaved in one run.
 //!
 //! `cargo bench --bench report` prints the medians, their difference and the median of the
-//! differences of neighbours, which drift of the machine does not move: of a report that is new, and of
-//! one that takes an older one's place, whose blocks ext4 writes out first (ext4(5), auto_da_alloc).
+//! differences of neighbours, which drift of the machine does not move: of a report to standard output,
+//! of one in a new file, and of one where an older one is, which goes while the command runs.
 //! `LAZARET_BENCH_ROUNDS` (400), `LAZARET_BIN`.
 
 #![allow(
@@ -36,17 +36,19 @@ fn main() {
     };
     let plain = line(&[]);
     let reported = line(&[&"--report".into(), &file.clone().into_os_string()]);
+    let said = line(&[&"--report".into(), &"-".into()]);
     // The first time unpacks.
     spawn_and_wait(&plain);
     spawn_and_wait(&reported);
     let milliseconds = |words: &[OsString]| spawn_and_wait(words).as_secs_f64() * 1e3;
-    let [mut without, mut new, mut over] = [const { Vec::new() }; 3];
+    let [mut without, mut out, mut new, mut over] = [const { Vec::new() }; 4];
     for round in 0..measure::rounds(400) {
-        // In turn first, second and third.
-        for place in 0..3 {
-            match (round + place) % 3 {
+        // In turn first to fourth.
+        for place in 0..4 {
+            match (round + place) % 4 {
                 0 => without.push(milliseconds(&plain)),
-                1 => {
+                1 => out.push(milliseconds(&said)),
+                2 => {
                     std::fs::remove_file(&file).unwrap();
                     new.push(milliseconds(&reported));
                 }
@@ -57,17 +59,19 @@ fn main() {
     let base = median(&without);
     let mut table = Table::new("start to exit of a static true");
     table.row("lazaret run --rm", &without, base);
+    table.row("lazaret run --rm --report -", &out, base);
     table.row("lazaret run --rm --report FILE, new", &new, base);
     table.row(
-        "lazaret run --rm --report FILE, over an older one",
+        "lazaret run --rm --report FILE, where an older one is",
         &over,
         base,
     );
     table.print("without");
     let note = "median of the differences";
     for (what, with) in [
-        ("a new report, ms", &new),
-        ("a report over an older one, ms", &over),
+        ("a report to standard output, ms", &out),
+        ("a report in a new file, ms", &new),
+        ("a report where an older one is, ms", &over),
     ] {
         let dearer: Vec<f64> = with.iter().zip(&without).map(|(a, b)| a - b).collect();
         measure::goal(what, median(&dearer), 0.1, note);

@@ -633,7 +633,7 @@ fn launch(args: &[String]) -> lazaret::error::Result<u8> {
         return Ok(if waits { 42 } else { 1 });
     }
     running.release()?;
-    let exit = container::supervise::supervise(&mut running, &signals, None, &mut || {})?;
+    let exit = container::supervise::supervise(&mut running, &signals, None, &mut ())?;
     Ok(exit.how.exit_code())
 }
 

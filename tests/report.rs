@@ -447,12 +447,23 @@ fn a_command_cannot_take_the_reports_place() {
 }
 
 #[test]
-fn a_killed_supervisor_leaves_no_half_report() {
+fn a_killed_supervisor_leaves_no_half_report_and_nobody_elses() {
     need!("userns", "overlay");
     let home = home();
     let image = Image::toolbox().layout(&home, "img");
     std::fs::create_dir(home.path("out")).unwrap();
-    let line = ["run", "--rm", "--report", "out/r.json", &image];
+    for older in ["r.json", "c.json"] {
+        std::fs::write(home.path("out").join(older), "an earlier run's").unwrap();
+    }
+    let line = [
+        "run",
+        "--rm",
+        "--report",
+        "out/r.json",
+        "--receipt",
+        "out/c.json",
+        &image,
+    ];
     let command = ["toolbox", "all", "echo", "up", ",", "sleep", "60"];
     let running = home.lazaret(line.iter().chain(&command)).spawn();
     running.until_out("up");
@@ -465,20 +476,20 @@ fn a_killed_supervisor_leaves_no_half_report() {
 
 /// Mounts need root.
 #[test]
-fn a_full_disk_is_said_and_leaves_the_older_report() {
+fn a_full_disk_is_said_and_leaves_no_other_runs_report() {
     need!("userns", "overlay", "root");
     let home = home();
     let image = Image::toolbox().layout(&home, "img");
     std::fs::create_dir(home.path("small")).unwrap();
     let script = format!(
         "mount -t tmpfs -o size=4k none small && echo old > small/r.json && \
-         {} run --rm --report small/r.json '{image}' true; code=$?; ls -A small; cat small/r.json; exit $code",
+         {} run --rm --report small/r.json '{image}' true; code=$?; ls -A small; exit $code",
         env!("CARGO_BIN_EXE_lazaret")
     );
     home.program(Path::new("/usr/bin/unshare"), ["-m", "sh", "-c", &script])
         .run()
         .exits(125)
-        .prints("r.json\nold\n")
+        .prints("")
         .complains("write the report \"small/r.json\": no space left on device");
     home.clean();
 }

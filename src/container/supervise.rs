@@ -19,7 +19,7 @@ pub use super::signals::Signals;
 use super::terminal::{RawTerminal, copy_window_size, reopen_terminal};
 use super::watch::Watcher;
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::{Stdio, Step, Watch};
+use crate::plan::{Plan, Stdio, Step, Watch};
 use crate::sandbox::{Running, Told};
 use crate::sys::Usage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -78,7 +78,7 @@ struct Stop {
 
 struct Loop<'a> {
     running: &'a mut Running,
-    beside: &'a mut dyn FnMut(),
+    beside: &'a mut dyn Beside,
     stdio: Stdio,
     relays: [Option<Relay>; 3],
     raw: Option<RawTerminal>,
@@ -107,14 +107,28 @@ struct Loop<'a> {
     audit: Option<Audit>,
 }
 
-/// Runs the loop to the end of the cell. `cgroup`: the cell's, if it has one. `beside` is called once, when the command has ended, while
-/// the kernel takes the cell down. An error means that nothing was executed, or that the cell was
-/// killed because the supervisor could not go on.
+/// What is done while the supervisor would only wait. Each is called once at the most, and keeps
+/// whatever it does short: signals, streams and bounds wait for it.
+pub trait Beside {
+    /// The layers are as recorded, and the command is executed.
+    fn going(&mut self, plan: &Plan);
+    /// The command has ended, and the kernel takes the cell down.
+    fn ended(&mut self);
+}
+
+/// Nothing.
+impl Beside for () {
+    fn going(&mut self, _: &Plan) {}
+    fn ended(&mut self) {}
+}
+
+/// Runs the loop to the end of the cell. `cgroup`: the cell's, if it has one. An error means that
+/// nothing was executed, or that the cell was killed because the supervisor could not go on.
 pub fn supervise(
     running: &mut Running,
     signals: &Signals,
     cgroup: Option<&Cgroup>,
-    beside: &mut dyn FnMut(),
+    beside: &mut dyn Beside,
 ) -> Result<Exit> {
     let (mut stdio, mut timeout, mut output) = (Stdio::Output, None, None);
     let mut stop = Stop::default();
@@ -607,6 +621,7 @@ impl Loop<'_> {
                 self.exit.findings = self.running.findings()?;
                 self.report_open = false;
                 self.watcher.start(self.running)?;
+                self.beside.going(self.running.plan());
             }
             Told::View(view) => self.watcher.see(view)?,
             Told::Listening(_) | Told::Unobserved => {
@@ -619,7 +634,7 @@ impl Loop<'_> {
             }
             Told::Ended { status } => {
                 if self.status.replace(status).is_none() {
-                    (self.beside)();
+                    self.beside.ended();
                 }
             }
             Told::Took { step, nanoseconds } => self.exit.took.push((step, nanoseconds)),

@@ -33,6 +33,7 @@ struct Kept {
     policy: Option<(Rc<Policy>, Option<String>)>,
     /// As `--dry-run` would print it, where that is not the plan that is walked.
     plan: Option<Plan>,
+    places: Places,
 }
 
 impl Journal {
@@ -46,14 +47,18 @@ impl Journal {
         }
     }
 
-    fn reported() -> Self {
-        let journal = Self::start();
+    fn reported(started: Instant, places: Places) -> Self {
+        let journal = Self {
+            last: started,
+            ..Self::start()
+        };
         let kept = Kept {
             started: jiff::Timestamp::now(),
             since: journal.last,
             known: Known::default(),
             policy: None,
             plan: None,
+            places,
         };
         Self {
             kept: Some(Box::new(kept)),
@@ -143,7 +148,7 @@ impl Journal {
         }
     }
 
-    /// The digests, which take longest: to be called while the cell is being made.
+    /// The digests, which take longest: to be called while there is nothing else to do.
     ///
     /// # Errors
     /// As [`report::plan_digest`].
@@ -154,6 +159,18 @@ impl Journal {
             kept.known.plan = Some(report::plan_digest(plan)?);
         }
         Ok(())
+    }
+
+    /// The command is executed: from here on no earlier run's report is to be taken for this one's.
+    ///
+    /// # Errors
+    /// As [`Self::digest`].
+    pub(super) fn going(&mut self, plan: &Plan) -> Result<()> {
+        if let Some(kept) = &self.kept {
+            let Places { report, receipt } = &kept.places;
+            report.iter().chain(receipt).for_each(Destination::make_way);
+        }
+        self.digest(plan)
     }
 
     /// What was refused, where that was told.
@@ -238,6 +255,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The places of what is wanted, found writable, and a key.
+#[derive(Default)]
 struct Places {
     report: Option<Destination>,
     receipt: Option<Destination>,
@@ -286,8 +304,8 @@ pub(super) fn reported(
     if wanted.report.is_none() && wanted.receipt.is_none() {
         return go(&mut Journal::start());
     }
-    let mut journal = Journal::reported();
-    let Places { report, receipt } = Places::open(wanted)?;
+    let started = Instant::now();
+    let mut journal = Journal::reported(started, Places::open(wanted)?);
     let done = go(&mut journal);
     let Journal {
         stages, lock, kept, ..
@@ -296,6 +314,7 @@ pub(super) fn reported(
         return done;
     };
     kept.known.lock = lock.map(|lock| *lock);
+    let Places { report, receipt } = std::mem::take(&mut kept.places);
     let (text, sealed) = kept.texts(verb, &stages, done.as_ref().copied(), receipt.is_some());
     let written = [
         ("report", report.map(|to| to.write(&text?))),

@@ -5,7 +5,7 @@ use super::journal::{Journal, Wanted, reported};
 use super::why::Cell;
 use super::{RunRequest, evidence, explain, limits, locked, obtain, place, source};
 use crate::container::record::{Containers, Held, New, Owners};
-use crate::container::supervise::{Exit, Signals, supervise};
+use crate::container::supervise::{Beside, Exit, Signals, supervise};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::InForce;
 use crate::image::ImageName;
@@ -340,17 +340,20 @@ pub(super) fn launch(
         report::note(note);
     }
     running.release()?;
-    // Beside the mounts too.
-    journal.digest(running.plan())?;
-    let exit = supervise(&mut running, &signals, cgroup.as_ref(), &mut || {
-        if let Some(written) = &mut written {
-            written.end_early();
-        }
-    });
+    let mut idle = Idle {
+        digested: None,
+        journal,
+        written: written.as_deref_mut(),
+    };
+    let exit = supervise(&mut running, &signals, cgroup.as_ref(), &mut idle);
+    let digested = idle.digested;
     if let Some(written) = written {
         written.executed = running.executed;
     }
+    // Of what never went, too.
+    let digested = digested.unwrap_or_else(|| journal.digest(running.plan()));
     let exit = exit?;
+    digested?;
     journal.stage("run");
     journal.exit(&exit);
     if timings {
@@ -363,6 +366,26 @@ pub(super) fn launch(
     limits::tell(running.plan(), &exit);
     limits::leave(cgroup);
     Ok(exit)
+}
+
+/// What is done of a run while its supervisor waits: a launch has two processes busy already, and a
+/// command's start and end have one.
+struct Idle<'a, 'b> {
+    journal: &'a mut Journal,
+    written: Option<&'a mut Written<'b>>,
+    digested: Option<Result<()>>,
+}
+
+impl Beside for Idle<'_, '_> {
+    fn going(&mut self, plan: &Plan) {
+        self.digested = Some(self.journal.going(plan));
+    }
+
+    fn ended(&mut self) {
+        if let Some(written) = &mut self.written {
+            written.end_early();
+        }
+    }
 }
 
 /// What is written down of a run, each word once.

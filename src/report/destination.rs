@@ -73,6 +73,15 @@ impl Destination {
         Ok(a.name == b.name && place(a)? == place(b)?)
     }
 
+    /// Takes away what an earlier run left there, so that nobody takes it for this one's, however this
+    /// one ends.
+    pub fn make_way(&self) {
+        if let Place::File(target) = &self.0 {
+            // What stays is replaced by the new one, or that says why it is not.
+            let _said_at_the_end = target.remove(&target.name).is_ok();
+        }
+    }
+
     /// Writes the whole text.
     ///
     /// # Errors
@@ -295,6 +304,39 @@ mod tests {
                 let mode = std::fs::metadata(&path).unwrap().permissions().mode();
                 assert_eq!(mode & 0o7777, 0o600);
             }
+        });
+    }
+
+    #[test]
+    fn an_older_one_makes_way_and_nothing_else_does() {
+        both("way", |folder, nameless| {
+            let path = folder.join("r.json");
+            let to = || {
+                Destination(Place::File(
+                    Target::open("--report", &path, nameless).unwrap(),
+                ))
+            };
+            to().make_way();
+            std::fs::write(&path, "old").unwrap();
+            std::fs::write(folder.join("other"), "mine").unwrap();
+            let new = to();
+            assert_eq!(names(folder), ["other", "r.json"]);
+            new.make_way();
+            assert_eq!(names(folder), ["other"]);
+            // Planted meanwhile: a link goes, what it names stays.
+            symlink(folder.join("other"), &path).unwrap();
+            new.make_way();
+            assert_eq!(names(folder), ["other"]);
+            std::fs::create_dir(&path).unwrap();
+            new.make_way();
+            assert_eq!(names(folder), ["other", "r.json"]);
+            std::fs::remove_dir(&path).unwrap();
+            new.write("new").unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+            assert_eq!(
+                std::fs::read_to_string(folder.join("other")).unwrap(),
+                "mine"
+            );
         });
     }
 
