@@ -320,7 +320,7 @@ fn a_full_disk_behind_the_pipe_is_told() {
         let script = format!("$L run --rm $I {command} >/dev/full");
         scripted(&home, &image, &script)
             .exits(125)
-            .complains("write a standard stream: no space left");
+            .complains("write standard output: no space left");
     }
     // The other stream goes on.
     scripted(
@@ -388,7 +388,7 @@ fn streams_that_are_closed_or_no_streams() {
         scripted(&home, &image, script)
             .exits(125)
             .prints("")
-            .complains(&format!("read a standard stream: {why}"));
+            .complains(&format!("read standard input: {why}"));
     }
     home.clean();
 }
@@ -440,6 +440,26 @@ fn bytes_are_bytes() {
     writer.join().unwrap();
     assert!(child.wait().unwrap().success());
     assert!(back == bytes, "{} bytes came back", back.len());
+    home.clean();
+}
+
+/// What fits into a pipe has been said, whether anybody reads it yet or not, in however small pieces.
+#[test]
+fn short_lines_wait_for_a_late_reader() {
+    need!("userns", "overlay", "bash");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let lines = "echo line , sleep 0.01 , ".repeat(100);
+    let script = format!(
+        "mkfifo p; exec 3<>p; timeout 20 $L run --rm $I toolbox all {lines} true >&3 2>&1; \
+         echo $?; head -n 100 <&3 | wc -l"
+    );
+    scripted(&home, &image, &script).ok().prints("0\n100\n");
+    // Nor are they lost where the command is ended.
+    let script = format!(
+        "$L run --rm --timeout 3s $I toolbox all {lines} sleep 60 | (sleep 5; grep -c line)"
+    );
+    scripted(&home, &image, &script).ok().prints("100\n");
     home.clean();
 }
 

@@ -5,8 +5,9 @@ use crate::error::Error;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, ioctl_fionread};
 use rustix::pipe::{SpliceFlags, splice};
+use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 
 /// At most this much is read at once, in bytes; as large as a pipe.
@@ -20,6 +21,8 @@ const TURNS: usize = 16;
 const FIRST: usize = 4096;
 /// A pipe that is ready takes this much without waiting (pipe(7), PIPE_BUF).
 const ATOMIC: usize = 4096;
+/// So many bytes are worth more to be moved than to be copied.
+const WORTH: u64 = 16 << 10;
 
 /// Which end is the supervisor's own, and nobody else's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub enum Own {
 /// How a destination is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// A pipe from a pipe: splice(2), no copy, never waits.
+    /// A pipe from a pipe: splice(2), no copy, never waits. Little is copied all the same.
     Splice,
     /// Waits for nobody: a regular file, /dev/null, an end of ours that was told not to.
     Whole,
@@ -53,6 +56,8 @@ pub struct Relay {
     own: Own,
     /// Our pipe is as large as it was made.
     small: bool,
+    /// The destination may be told with each write not to wait (pwritev2(2), RWF_NOWAIT).
+    nowait: bool,
     /// How many bytes may still be taken from the source.
     pub left: u64,
     /// The source had more than that.
@@ -61,6 +66,8 @@ pub struct Relay {
     pub done: bool,
     /// The destination is gone, and whoever writes to the source may know.
     pub unwanted: bool,
+    /// What it is called where it fails.
+    name: &'static str,
     /// Why the destination is gone, if that is an error worth telling (a full disk).
     pub failed: Option<Error>,
 }
@@ -75,11 +82,11 @@ fn is_memory(fd: BorrowedFd<'_>) -> bool {
 }
 
 impl Relay {
-    /// From `source` to `to`.
+    /// From `source` to `to`; `name`: `standard output`.
     ///
     /// What comes from a regular file is copied: by splice(2) the payload would hold the very pages
     /// of the caller's file, with a kernel's mistake between it and a write (CVE-2022-0847).
-    pub fn new(source: BorrowedFd<'_>, to: BorrowedFd<'_>, own: Own) -> Self {
+    pub fn new(name: &'static str, source: BorrowedFd<'_>, to: BorrowedFd<'_>, own: Own) -> Self {
         let way = match (file_type(source), file_type(to)) {
             (FileType::Fifo, FileType::Fifo) => Way::Splice,
             (_, FileType::RegularFile) => Way::Whole,
@@ -94,6 +101,8 @@ impl Relay {
             blocked: false,
             way,
             small: true,
+            nowait: true,
+            name,
             own,
             left: u64::MAX,
             crossed: false,
@@ -126,20 +135,14 @@ impl Relay {
             }
             self.way = Way::Ready;
         }
-        if self.way == Way::Splice {
+        if self.way == Way::Splice && !self.pending() && is_worth_moving(source, to) {
             return self.splice(source, to);
         }
         if !self.pending() {
             self.fill(source);
         }
         while self.pending() {
-            let rest = &self.buffer[self.start..];
-            let part = match self.way {
-                Way::Whole => rest,
-                _ if !ready(to, PollFlags::OUT) => return,
-                _ => &rest[..rest.len().min(ATOMIC)],
-            };
-            match rustix::io::retry_on_intr(|| rustix::io::write(to, part)) {
+            match self.write(to) {
                 Ok(n) => self.start += n,
                 Err(Errno::AGAIN) => return,
                 Err(e) => return self.gone(e),
@@ -148,6 +151,30 @@ impl Relay {
         self.buffer.clear();
         self.start = 0;
         self.done |= self.crossed;
+    }
+
+    /// Writes some of what is pending; `AGAIN`: the destination would have to be waited for.
+    fn write(&mut self, to: BorrowedFd<'_>) -> rustix::io::Result<usize> {
+        let rest = &self.buffer[self.start..];
+        let write = |part: &[u8]| rustix::io::retry_on_intr(|| rustix::io::write(to, part));
+        if self.way == Way::Whole {
+            return write(rest);
+        }
+        if self.nowait {
+            // Not at an offset of its own: where a stream stands.
+            let now = || {
+                rustix::io::pwritev2(to, &[IoSlice::new(rest)], u64::MAX, ReadWriteFlags::NOWAIT)
+            };
+            match rustix::io::retry_on_intr(now) {
+                // A terminal, or a pipe before Linux 6.4.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.nowait = false,
+                done => return done,
+            }
+        }
+        match ready(to, PollFlags::OUT) {
+            true => write(&rest[..rest.len().min(ATOMIC)]),
+            false => Err(Errno::AGAIN),
+        }
     }
 
     fn fill(&mut self, source: BorrowedFd<'_>) {
@@ -168,7 +195,7 @@ impl Relay {
                 }
             }
             Err(Errno::AGAIN) => {}
-            Err(e) => self.fail(Error::call("read a standard stream", e.raw_os_error())),
+            Err(e) => self.fail("read", e),
         }
     }
 
@@ -222,14 +249,27 @@ impl Relay {
             self.unwanted = true;
             self.buffer.clear();
         } else {
-            self.fail(Error::call("write a standard stream", errno.raw_os_error()));
+            self.fail("write", errno);
         }
     }
 
-    fn fail(&mut self, error: Error) {
+    fn fail(&mut self, what: &str, errno: Errno) {
         self.done = true;
         self.buffer.clear();
-        self.failed = Some(error);
+        let call = format!("{what} {}", self.name);
+        self.failed = Some(Error::call(call, errno.raw_os_error()));
+    }
+}
+
+/// Whether a pipe's bytes are rather moved than copied. A move takes a slot of the other pipe for each
+/// page, however little is in it, and there are 16 (pipe(7)): a reader that comes late would find 16 short
+/// lines, and who wrote the next would wait. A copy fills up the last slot.
+fn is_worth_moving(source: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
+    match (ioctl_fionread(source), ioctl_fionread(to)) {
+        // Its end, or nothing after all: splice(2) knows, without waiting.
+        (Ok(0), _) => true,
+        (Ok(there), Ok(held)) => there >= CHUNK as u64 || held == 0 && there >= WORTH,
+        _ => false,
     }
 }
 

@@ -254,18 +254,23 @@ fn never_wait(end: &OwnedFd) -> Result<()> {
 impl Loop<'_> {
     fn open_pipes(&mut self) -> Result<()> {
         let streams = &self.running.streams;
-        let out = |from: &OwnedFd, to| Relay::new(from.as_fd(), to, Own::Source);
+        let out = |name, from: &OwnedFd, to| Relay::new(name, from.as_fd(), to, Own::Source);
         self.relays[OUTPUT] = streams
             .output
             .as_ref()
-            .map(|from| out(from, rustix::stdio::stdout()));
+            .map(|from| out("standard output", from, rustix::stdio::stdout()));
         self.relays[ERROR] = streams
             .error
             .as_ref()
-            .map(|from| out(from, rustix::stdio::stderr()));
+            .map(|from| out("standard error", from, rustix::stdio::stderr()));
         if let Some(to) = &streams.input {
             never_wait(to)?;
-            let relay = Relay::new(rustix::stdio::stdin(), to.as_fd(), Own::Destination);
+            let relay = Relay::new(
+                "standard input",
+                rustix::stdio::stdin(),
+                to.as_fd(),
+                Own::Destination,
+            );
             self.relays[INPUT] = Some(relay);
         }
         Ok(())
@@ -280,11 +285,21 @@ impl Loop<'_> {
         };
         copy_window_size(master)?;
         never_wait(master)?;
-        let out = Relay::new(master.as_fd(), rustix::stdio::stdout(), Own::Source);
+        let out = Relay::new(
+            "standard output",
+            master.as_fd(),
+            rustix::stdio::stdout(),
+            Own::Source,
+        );
         self.relays[OUTPUT] = Some(out);
         if input {
             self.raw = RawTerminal::enter()?;
-            let relay = Relay::new(rustix::stdio::stdin(), master.as_fd(), Own::Destination);
+            let relay = Relay::new(
+                "standard input",
+                rustix::stdio::stdin(),
+                master.as_fd(),
+                Own::Destination,
+            );
             self.relays[INPUT] = Some(relay);
         }
         Ok(())
