@@ -389,6 +389,38 @@ fn where_no_report_can_be_written_nothing_runs() {
     home.clean();
 }
 
+/// In a folder as /tmp is, an older report of somebody else stays: that is known before anything runs.
+#[test]
+fn where_an_older_report_cannot_go_nothing_runs() {
+    need!("userns", "overlay", "root");
+    let home = home();
+    let image = Image::toolbox().layout(&home, "img");
+    let sticky = home.path("sticky");
+    std::fs::create_dir(&sticky).unwrap();
+    std::fs::write(sticky.join("r.json"), "theirs").unwrap();
+    chmod(&sticky, 0o1777);
+    std::os::unix::fs::chown(&sticky, Some(1), Some(1)).unwrap();
+    std::os::unix::fs::chown(sticky.join("r.json"), Some(2), Some(2)).unwrap();
+    // As who is no owner of either.
+    let line = [
+        "--bounding-set=-fowner",
+        env!("CARGO_BIN_EXE_lazaret"),
+        "run",
+        "--rm",
+    ];
+    let more = ["--report", "sticky/r.json", &image, "echo", "ran"];
+    home.program(&support::find("setpriv").unwrap(), line.iter().chain(&more))
+        .run()
+        .exits(125)
+        .prints("")
+        .complains("--report: remove the older \"sticky/r.json\": operation not permitted");
+    assert_eq!(
+        std::fs::read_to_string(sticky.join("r.json")).unwrap(),
+        "theirs"
+    );
+    home.clean();
+}
+
 /// The command may write to the very folder: it sees nothing there, and what it puts in the report's
 /// place is replaced, not followed.
 #[test]
@@ -437,12 +469,12 @@ fn a_command_cannot_take_the_reports_place() {
     assert_eq!(mode & 0o7777, 0o600);
     assert_eq!(list(&out), ["r.json"]);
     std::fs::remove_file(out.join("r.json")).unwrap();
-    // A folder is in the way for good, and that is said.
+    // A folder makes room, and that is said.
     run(&["toolbox", "mkdir", "/out/r.json"])
-        .exits(125)
-        .complains("write the report \"out/r.json\"")
-        .complains("its exit code was 0");
-    assert_eq!(list(&out), ["r.json"]);
+        .ok()
+        .complains("a folder stood in the place of \"out/r.json\"; it is \"out/.lazaret-report-");
+    assert!(out.join("r.json").symlink_metadata().unwrap().is_file());
+    assert_eq!(list(&out).len(), 2);
     home.clean();
 }
 

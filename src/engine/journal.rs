@@ -161,18 +161,6 @@ impl Journal {
         Ok(())
     }
 
-    /// The command is executed: from here on no earlier run's report is to be taken for this one's.
-    ///
-    /// # Errors
-    /// As [`Self::digest`].
-    pub(super) fn going(&mut self, plan: &Plan) -> Result<()> {
-        if let Some(kept) = &self.kept {
-            let Places { report, receipt } = &kept.places;
-            report.iter().chain(receipt).for_each(Destination::make_way);
-        }
-        self.digest(plan)
-    }
-
     /// What was refused, where that was told.
     pub(super) fn denials(&mut self, denials: Vec<Denial>) {
         if let Some(kept) = &mut self.kept {
@@ -287,6 +275,9 @@ impl Places {
                 ));
             }
         }
+        // From here on no earlier run's report is there to be taken for this one's.
+        let mut both = report.iter().chain(&receipt);
+        both.try_for_each(Destination::make_way)?;
         Ok(Self { report, receipt })
     }
 }

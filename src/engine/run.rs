@@ -378,7 +378,7 @@ struct Idle<'a, 'b> {
 
 impl Beside for Idle<'_, '_> {
     fn going(&mut self, plan: &Plan) {
-        self.digested = Some(self.journal.going(plan));
+        self.digested = Some(self.journal.digest(plan));
     }
 
     fn ended(&mut self) {

@@ -75,10 +75,18 @@ impl Destination {
 
     /// Takes away what an earlier run left there, so that nobody takes it for this one's, however this
     /// one ends.
-    pub fn make_way(&self) {
-        if let Place::File(target) = &self.0 {
-            // What stays is replaced by the new one, or that says why it is not.
-            let _said_at_the_end = target.remove(&target.name).is_ok();
+    ///
+    /// # Errors
+    /// `Io`: it is somebody else's in a sticky folder, or another call failed.
+    pub fn make_way(&self) -> Result<()> {
+        let Place::File(target) = &self.0 else {
+            return Ok(());
+        };
+        match rustix::fs::unlinkat(&target.folder, &target.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e)
+                .or_call(|| format!("{}: remove the older {:?}", target.flag, target.path))
+                .map_err(|e| e.hint("name another file")),
         }
     }
 
@@ -214,9 +222,29 @@ impl Target {
                 name
             }
         };
-        match rustix::fs::renameat(&self.folder, &passing, &self.folder, &self.name) {
+        let folder = &self.folder;
+        match rustix::fs::renameat(folder, &passing, folder, &self.name) {
             Ok(()) => Ok(()),
+            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => self.exchange(&passing, call),
             Err(e) => self.given_up(&passing, Error::call(call, e.raw_os_error())),
+        }
+    }
+
+    /// A folder that was put in the way, which nothing replaces, changes places with the file.
+    fn exchange(&self, passing: &OsString, call: String) -> Result<()> {
+        use rustix::fs::{RenameFlags, renameat_with};
+        let (folder, flags) = (&self.folder, RenameFlags::EXCHANGE);
+        match renameat_with(folder, passing, folder, &self.name, flags) {
+            Ok(()) => {
+                let was = self.path.with_file_name(passing);
+                super::note(&format!(
+                    "a folder stood in the place of {:?}; it is {was:?} now",
+                    self.path
+                ));
+                Ok(())
+            }
+            // A file system that cannot do it.
+            Err(e) => self.given_up(passing, Error::call(call, e.raw_os_error())),
         }
     }
 
@@ -316,19 +344,19 @@ mod tests {
                     Target::open("--report", &path, nameless).unwrap(),
                 ))
             };
-            to().make_way();
+            to().make_way().unwrap();
             std::fs::write(&path, "old").unwrap();
             std::fs::write(folder.join("other"), "mine").unwrap();
             let new = to();
             assert_eq!(names(folder), ["other", "r.json"]);
-            new.make_way();
+            new.make_way().unwrap();
             assert_eq!(names(folder), ["other"]);
             // Planted meanwhile: a link goes, what it names stays.
             symlink(folder.join("other"), &path).unwrap();
-            new.make_way();
+            new.make_way().unwrap();
             assert_eq!(names(folder), ["other"]);
             std::fs::create_dir(&path).unwrap();
-            new.make_way();
+            assert_eq!(new.make_way().unwrap_err().kind, Kind::Io);
             assert_eq!(names(folder), ["other", "r.json"]);
             std::fs::remove_dir(&path).unwrap();
             new.write("new").unwrap();
@@ -405,14 +433,17 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_its_place_leaves_nothing() {
+    fn a_folder_in_its_place_makes_room() {
         both("in-place", |folder, nameless| {
             let path = folder.join("r.json");
             let target = Target::open("--report", &path, nameless).unwrap();
             std::fs::create_dir(&path).unwrap();
-            let error = written(target, "report").unwrap_err();
-            assert!(error.cause.starts_with("write the report"), "{error}");
-            assert_eq!(names(folder), ["r.json"]);
+            std::fs::write(path.join("in it"), "").unwrap();
+            written(target, "report").unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "report");
+            let names = names(folder);
+            assert_eq!(names.len(), 2, "{names:?}");
+            assert!(folder.join(&names[0]).join("in it").exists(), "{names:?}");
         });
     }
 }
