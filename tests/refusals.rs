@@ -229,6 +229,27 @@ fn toolbox(home: &Home) -> String {
     Image::toolbox().layout(home, "img")
 }
 
+/// Who has no policy file yet is told how to have one that the lines can be added to.
+#[test]
+fn the_first_cure_of_a_person() {
+    need!("userns", "overlay");
+    let home = scene();
+    let image = toolbox(&home);
+    let flags = ["-v", "./data:/data"];
+    let ran = run(&home, &flags, &image).exits(125);
+    let file = policy_file(&home);
+    assert!(!file.exists());
+    let ran = ran.complains(&format!(
+        "hint: to allow it, run `lazaret policy init`, and add to {}\n[[allow]]\n",
+        file.display()
+    ));
+    home.lazaret(["policy", "init"]).run().ok();
+    let begun = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, begun + &pasted(&ran.err())).unwrap();
+    run(&home, &flags, &image).ok();
+    home.clean();
+}
+
 #[test]
 fn mounts() {
     need!("userns", "overlay");

@@ -44,6 +44,8 @@ pub struct Policy {
     pub(super) levels: Vec<Level>,
     /// The user's policy file, there or not: where a cure goes.
     pub(super) user_file: String,
+    /// Whether it is there.
+    has_file: bool,
     /// Who listens to what is asked.
     ear: Option<Ear>,
 }
@@ -276,6 +278,7 @@ impl Policy {
         Ok(Composed::Policy(Self {
             levels,
             user_file: sources.user_file.to_owned(),
+            has_file: sources.user.is_some(),
             ear: None,
         }))
     }
@@ -323,7 +326,17 @@ impl Policy {
         Self {
             levels: levels.collect(),
             user_file: self.user_file.clone(),
+            has_file: self.has_file,
             ear: self.ear.clone(),
+        }
+    }
+
+    /// How a person adds lines to the user's file, after "to ...,". A file has two lines before its
+    /// first rule, which nobody guesses.
+    pub(super) fn add(&self) -> String {
+        match self.has_file {
+            true => format!("add to {}", self.user_file),
+            false => format!("run `lazaret policy init`, and add to {}", self.user_file),
         }
     }
 

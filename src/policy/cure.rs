@@ -47,7 +47,7 @@ impl Policy {
     /// The lines that give a cell of this image something that every cell could have.
     pub fn give_cure(&self, image: &ImageName, snippet: &str) -> Vec<String> {
         vec![
-            format!("to give it, add to {}", self.user_file),
+            format!("to give it, {}", self.add()),
             "[[give]]".to_owned(),
             format!("image = {}", words::toml(&Subject::of(image).full)),
             snippet.to_owned(),
@@ -69,7 +69,7 @@ impl Policy {
             // Whoever names the image or the thing would word a rule for many.
             Whose::User if subject.full.contains('*') || snippet.contains('*') => vec![starred()],
             Whose::User => vec![
-                format!("to allow it, add to {}", self.user_file),
+                format!("to allow it, {}", self.add()),
                 "[[allow]]".to_owned(),
                 format!("image = {}", words::toml(&subject.full)),
                 snippet.to_owned(),
@@ -93,7 +93,7 @@ impl Policy {
         match whose {
             Whose::User if subject.full.contains('*') => vec![starred()],
             Whose::User => vec![
-                format!("to trust it, add to {}", self.user_file),
+                format!("to trust it, {}", self.add()),
                 "[[trust]]".to_owned(),
                 format!("image = {}", words::toml(&subject.full)),
                 "accept = \"tofu\"".to_owned(),
