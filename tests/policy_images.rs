@@ -314,12 +314,25 @@ fn records(home: &Home) -> Vec<(String, Vec<u8>)> {
 
 #[track_caller]
 fn moved(ran: Ran, was: &str, now: &str) {
+    let cure = "to accept what it means now\nlazaret pull --accept docker.io/library/img:test";
+    of_a_moved_tag(ran, was, now, cure);
+}
+
+/// What the registry means by the name is not what lies in the archive.
+#[track_caller]
+fn not_loaded(ran: Ran, was: &str, now: &str) {
+    let cure = "bring it in under another name: lazaret load SOURCE NAME";
+    of_a_moved_tag(ran, was, now, cure);
+}
+
+#[track_caller]
+fn of_a_moved_tag(ran: Ran, was: &str, now: &str, cure: &str) {
     let ran = ran
         .exits(125)
         .complains("refused by policy")
         .complains("rule    trust image = [\"**\"], accept = \"tofu\"")
         .complains("strict.toml:14 (built in)")
-        .complains("to accept what it means now\nlazaret pull --accept docker.io/library/img:test");
+        .complains(cure);
     assert!(
         words(&ran).contains(&format!(
             "{NAME}: was {was}, first seen 2023-11-14T22:13:20Z, last seen 2023-11-14T22:13:20Z; \
@@ -346,11 +359,18 @@ fn a_moved_tag_is_refused_until_it_is_accepted() {
     tags.record(&old);
     let before = records(&home);
     run().ok();
-    moved(load(&newer), &old, &new);
+    not_loaded(load(&newer), &old, &new);
     // The image of the store is what it was.
     run().ok().prints("old");
+    let beside = home.lazaret(["load", &newer, "beside:1"]).run();
+    beside.ok().says("Loaded image: beside:1");
+    home.lazaret(["tag", "beside:1", NAME])
+        .run()
+        .exits(125)
+        .complains("give it another name, or another tag");
+    home.lazaret(["rmi", "beside:1"]).run().ok();
     home.lazaret(["rmi", NAME]).run().ok();
-    moved(load(&newer), &old, &new);
+    not_loaded(load(&newer), &old, &new);
     load(&archive).ok();
     home.lazaret(["verify", NAME]).run().ok();
     run().ok();

@@ -4,7 +4,7 @@ use super::{LoadRequest, LoadSource, evidence, place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ImageName, Platform, Reference};
 use crate::plan::IdMap;
-use crate::policy::Policy;
+use crate::policy::{Policy, of_a_copy};
 use crate::report::{self, Progress};
 use crate::store::source::{Source, SourceImage};
 use crate::store::unpack::Limits;
@@ -206,7 +206,8 @@ impl<'a> Loader<'a> {
             if !judged.reasons.is_empty() {
                 let mut error =
                     Error::new(Kind::Policy, "refused by policy").action(format!("load {name}"));
-                error.reasons = judged.reasons;
+                let cure = "bring it in under another name: lazaret load SOURCE NAME";
+                error.reasons = of_a_copy(judged.reasons, cure);
                 return Err(error);
             }
         }

@@ -4,6 +4,7 @@ use super::{TagRequest, evidence, find, place};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::image::ImageName;
+use crate::policy::of_a_copy;
 use crate::report;
 
 /// Gives an image of the store another name, under which policy must let it in.
@@ -23,7 +24,7 @@ pub fn tag(request: &TagRequest) -> Result<u8> {
     let judged = evidence::judged(&policy, &name, &image, &store)?;
     if !judged.reasons.is_empty() {
         return Err(Error {
-            reasons: judged.reasons,
+            reasons: of_a_copy(judged.reasons, "give it another name, or another tag"),
             ..Error::new(Kind::Policy, "refused by policy").action(format!("tag {name}"))
         });
     }

@@ -76,7 +76,7 @@ pub use stop::signal;
 pub use table::{Case, Outcome, Table};
 pub use tool::{CWD, PROGRAM, ROOT, TOOL_HOME, trusted, wanted_etc};
 pub use tree::{FactsWanted, Found, FoundPath, TreeFacts};
-pub use trust::Seen;
+pub use trust::{Seen, of_a_copy};
 pub use ulimits::{Ulimit, Which};
 pub use userns::keep_id;
 pub use view::{LevelView, RuleView};

@@ -112,10 +112,23 @@ fn moved(reference: &Reference, seen: &Seen, now: &Digest) -> String {
     )
 }
 
+const ACCEPTING: &str = "to accept what it means now";
+
+/// Of an image that is no registry's answer: what its registry means by a tag makes nothing of it right,
+/// so that a refusal of a moved tag has the cure `cure`.
+pub fn of_a_copy(mut reasons: Vec<Reason>, cure: &str) -> Vec<Reason> {
+    for reason in &mut reasons {
+        if reason.cure.first().is_some_and(|line| line == ACCEPTING) {
+            reason.cure = vec![cure.to_owned()];
+        }
+    }
+    reasons
+}
+
 /// A moved tag is accepted by whoever runs it, whose level the rule is of: the record is theirs.
 fn accepting(reference: &Reference) -> Vec<String> {
     vec![
-        "to accept what it means now".to_owned(),
+        ACCEPTING.to_owned(),
         format!("lazaret pull --accept {reference}"),
     ]
 }
