@@ -102,3 +102,28 @@ fn run() {
         with_little_and_then_with_room(&home, &format!("$L run --name job {source} true"), &source);
     told(&ran);
 }
+
+/// Not even the folder that the fetch worker sees has room.
+#[test]
+fn a_fetch_that_cannot_begin() {
+    need!("userns", "overlay", "root", "unshare");
+    let home = Home::new();
+    let registry = Registry::of(&Image::toolbox().build(), |_, _| None);
+    let small = home.root().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=64k tmpfs {small} && export LAZARET_STORE={small}/store
+         $L pull -q 127.0.0.1:1/none 2>{small}/said; head -c 100k /dev/zero 2>/dev/null > {small}/full
+         $L pull -q {image}; echo code $?; ls -A $LAZARET_STORE/staging",
+        small = small.display(),
+        image = registry.image(),
+    );
+    home.program(&find("unshare").unwrap(), ["-m", "sh", "-c", &script])
+        .env("L", env!("CARGO_BIN_EXE_lazaret"))
+        .run()
+        .ok()
+        .prints("code 125\n")
+        .complains("write the store's etc/")
+        .complains("no space left on device");
+    home.clean();
+}

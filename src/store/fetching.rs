@@ -28,23 +28,24 @@ impl Store {
     /// `Io`: the store's disk.
     pub fn fetching(&self, etc: &[(&str, Vec<u8>)]) -> Result<Fetching> {
         let staged = self.stage_folder(OWN)?;
-        let at = staged.fd.as_fd();
-        for folder in ["root", "root/etc"] {
-            files::make_folder(at, folder, 0o755)?;
-        }
+        files::make_folder(staged.fd.as_fd(), "root", 0o755)?;
+        let root = files::open_folder(staged.fd.as_fd(), "root")?;
+        let root = root.ok_or_else(|| Error::new(Kind::Store, "a folder of staging is gone"))?;
+        // What fails from here on leaves nothing.
+        let fetching = Fetching {
+            staged: Some(staged),
+            root,
+        };
+        let at = fetching.root();
+        files::make_folder(at, "etc", 0o755)?;
         for (name, bytes) in etc.iter().filter(|(name, _)| ETC.contains(name)) {
             // Whoever the worker is to the file system.
-            let path = format!("root/etc/{name}");
+            let path = format!("etc/{name}");
             files::write(at, &path, bytes, false).map_err(super::full)?;
             rustix::fs::chmodat(at, &*path, Mode::from(0o644), AtFlags::empty())
                 .or_call(|| format!("chmod the worker's {name}"))?;
         }
-        let root = files::open_folder(at, "root")?;
-        let root = root.ok_or_else(|| Error::new(Kind::Store, "a folder of staging is gone"))?;
-        Ok(Fetching {
-            staged: Some(staged),
-            root,
-        })
+        Ok(fetching)
     }
 }
 
