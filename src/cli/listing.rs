@@ -131,7 +131,7 @@ fn split(filter: &str) -> Result<(&str, &str)> {
 fn unknown(filter: &str, known: &str) -> Error {
     Error::new(
         Kind::Unsupported,
-        format!("--filter {filter:?} is not built yet"),
+        format!("--filter {filter:?} is none that there is"),
     )
     .hint(format!("there are: {known}"))
 }

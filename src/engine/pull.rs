@@ -19,7 +19,7 @@ use crate::trust::{Attachments, Evidence};
 use crate::worker::{Purpose, Worker};
 use lanes::{Asked, Found, Ours};
 use layers::Layers;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Fetches an image by its registry's name, and prints what `docker pull` prints.
 ///
@@ -40,6 +40,12 @@ pub fn pull(request: &PullRequest) -> Result<u8> {
     ))?;
     Ok(0)
 }
+
+/// When a person is told that a registry keeps them waiting.
+const SILENCE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 /// What came of a fetch.
 pub(super) struct Fetched {
@@ -121,7 +127,12 @@ pub(super) fn fetch(
         theirs.work(&options, &asked)
     })?;
     // Names and documents first: what is not let in has no layer fetched.
-    let found = found(&mut ours, &interrupts)?;
+    let found = found(&mut ours, &interrupts, || {
+        if !request.quiet {
+            let at = report::clean(&reference.domain);
+            report::note(&format!("waiting for {at}; ^C ends it"));
+        }
+    })?;
     if found.is_empty() {
         answered(&worker, &interrupts)?;
         worker.finish()?;
@@ -292,17 +303,24 @@ fn alone(
     }
 }
 
-/// What the worker found out, as text; empty where it ended before it had anything.
-fn found(ours: &mut Ours, interrupts: &Interrupts) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
+/// What the worker found out, as text; empty where it ended before it had anything. `silent`: called
+/// once, where nothing has come for [`SILENCE`]: a registry may ask to be left alone for a while.
+fn found(ours: &mut Ours, interrupts: &Interrupts, silent: impl FnOnce()) -> Result<Vec<u8>> {
+    let (mut text, mut silent) = (Vec::new(), Some(silent));
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(ours.found_fd(), PollFlags::IN),
         ];
-        rustix::io::retry_on_intr(|| poll(&mut fds, None)).or_call(|| "poll")?;
+        let patience = silent.is_some().then_some(&SILENCE);
+        let said = rustix::io::retry_on_intr(|| poll(&mut fds, patience)).or_call(|| "poll")?;
         let ready = !fds[1].revents().is_empty();
         interrupts.check()?;
+        if said == 0
+            && let Some(silent) = silent.take()
+        {
+            silent();
+        }
         if ready && ours.read_found(&mut text)? {
             return Ok(text);
         }

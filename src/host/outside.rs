@@ -115,6 +115,9 @@ pub(super) fn open_path(path: &str, flag: &str) -> Result<OwnedFd> {
     openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).map_err(|errno| {
         let error = Error::call(format!("{flag}: open {shown:?}"), errno.raw_os_error());
         match errno {
+            Errno::NOENT if flag == "--device" => error
+                .kind(Kind::NotFound)
+                .hint("this machine has no such device"),
             Errno::NOENT => error
                 .kind(Kind::NotFound)
                 .hint("nothing is made outside for a mount: make the folder or file first"),

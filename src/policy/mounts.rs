@@ -551,9 +551,17 @@ pub(super) fn strangers(
             return None;
         }
         if others & 2 == 0 {
+            // What is below it may be open to them.
+            let (itself, below) = match folder && !host.root {
+                true => (
+                    " itself",
+                    ", and what is made below where they may will not be yours to change",
+                ),
+                false => ("", ""),
+            };
             return Some(format!(
-                "{target} cannot be written inside: others may not, which all ids inside are; \
-                 {or}chmod o+w would open it"
+                "{target}{itself} cannot be written inside: others may not, which all ids inside \
+                 are{below}; {or}chmod o+w would open it"
             ));
         }
         cure.filter(|_| folder && !host.root).map(|cure| {

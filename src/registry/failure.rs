@@ -146,13 +146,12 @@ fn tls(at: &Origin, error: &rustls::Error) -> Trouble {
         |why: &str, hint: &str| Trouble::Final(failed(format!("its certificate {why}")).hint(hint));
     match error {
         rustls::Error::InvalidMessage(_) => Trouble::NoTls(
-            failed("it does not speak TLS".into())
-                .hint("--insecure-registry HOST[:PORT] allows plain http for one registry"),
+            failed("it does not speak TLS".into()).hint(super::origin::plain_hint(at)),
         ),
         rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => certificate(
             "is signed by nobody that is trusted here",
-            "put the registry's certificate authority into the machine's store, or name it; \
-             without ca-certificates nobody is trusted",
+            "put the registry's certificate authority into the machine's store, or its file into the \
+             variable SSL_CERT_FILE; without ca-certificates nobody is trusted",
         ),
         rustls::Error::InvalidCertificate(
             Bad::Expired

@@ -319,7 +319,8 @@ fn proxy(text: &str) -> Result<Proxy> {
         _ => Err(Error::new(
             Kind::Unsupported,
             "only http and https proxies are spoken to",
-        )),
+        )
+        .hint("see https_proxy, http_proxy and all_proxy in the environment")),
     }
 }
 

@@ -130,13 +130,21 @@ pub(super) fn redirected(
         return Err(refused(&format!("{} has no TLS", quoted(&to.domain()))));
     }
     if !to.https && !plain(&to) {
-        return Err(refused(&format!("{} has no TLS", quoted(&to.domain())))
-            .hint("--insecure-registry HOST[:PORT] allows it for one registry"));
+        return Err(refused(&format!("{} has no TLS", quoted(&to.domain()))).hint(plain_hint(&to)));
     }
     if to.is_loopback() && !first.is_loopback() {
         return Err(refused("it leads into this machine"));
     }
     Ok((url, to))
+}
+
+/// How plain http is allowed for one registry: by a flag, which not every verb has, or by the file.
+pub(super) fn plain_hint(at: &Origin) -> String {
+    format!(
+        "plain http is for --insecure-registry {0} to allow, or for registries.toml: [[registry]] \
+         name = \"{0}\", plain_http = true",
+        at.domain()
+    )
 }
 
 /// What is reached without the proxy: `NO_PROXY` as curl and Go read it.

@@ -54,7 +54,13 @@ impl Retries {
         if self.left == 0 {
             self.given_up = Some(wanted);
         }
-        if self.left == 0 || wanted.is_some_and(|wanted| wanted > self.longest) {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted > self.longest) {
+            let seconds = wanted.as_secs();
+            let asks = format!("it asks to be left alone for {seconds} seconds");
+            let hint = error.hint.as_ref().map(|hint| format!("{hint}; {asks}"));
+            return Err(error.hint(hint.unwrap_or(asks)));
+        }
+        if self.left == 0 {
             return Err(error);
         }
         self.left -= 1;

@@ -44,7 +44,7 @@ fn strangers(
         // Root outside is nobody inside, whatever is asked for.
         false if host.root => None,
         false if request.tool.is_some() => Some("a user with subordinate ids runs tools as itself"),
-        false => Some("--userns keep-id would run as you"),
+        false => Some("--userns keep-id, where a rule allows it, would run as you"),
     };
     mounts::strangers(binds, host, cure)
 }

@@ -372,7 +372,12 @@ fn ids_that_do_not_fit_are_told() {
     };
     for (mode, read_only, word) in [
         (0o700, true, "/x cannot be read inside"),
-        (0o755, false, "/x cannot be written inside"),
+        (
+            0o755,
+            false,
+            "/x itself cannot be written inside: others may not, which all ids inside are, and what \
+             is made below where they may will not be yours to change; ",
+        ),
         (
             0o777,
             false,
