@@ -61,7 +61,7 @@ fn what_is_made_is_the_callers_and_what_is_closed_is_read() {
     run(&[], &["cat", "/data/f"])
         .exits(1)
         .complains("/data cannot be read inside")
-        .complains("--userns keep-id would run as you");
+        .complains("--userns keep-id, where a rule allows it, would run as you");
     std::fs::set_permissions(&data, PermissionsExt::from_mode(0o777)).unwrap();
     run(&[], &["toolbox", "put", "/data/theirs", "x"])
         .ok()
