@@ -416,6 +416,26 @@ fn a_container_that_is_kept_is_listed_and_removed() {
     home.clean();
 }
 
+/// Neither a cell's sync(2) nor its end waits for what others have written to the store's disk.
+#[test]
+fn a_kept_layer_is_synced_by_nobody() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let root = |flags: &[&str]| {
+        let line = [&["run"], flags, &[&image, "toolbox", "mounts"]].concat();
+        let out = home.lazaret(line).run().ok().out();
+        let root = out.lines().find(|line| line.contains(" / / ")).unwrap();
+        assert!(root.contains(" overlay "), "{root}");
+        root.to_owned()
+    };
+    assert!(root(&["--name", "kept"]).contains("volatile"));
+    assert!(!root(&["--rm"]).contains("volatile"));
+    home.lazaret(["rm", "kept"]).run().ok();
+    assert!(support::list(&home.store().join("containers")).is_empty());
+    home.clean();
+}
+
 /// `.wh..wh..opq` in an image's root hides every layer below, which overlayfs does not do by itself.
 #[test]
 fn an_opaque_root_hides_all_that_is_below() {

@@ -451,7 +451,7 @@ impl fmt::Display for Step {
                 write!(f, "mount / of {} layers, writes ", lowers.len())?;
                 match upper {
                     Upper::Memory => f.write_str("in memory"),
-                    Upper::Disk { path } => write!(f, "on disk in {path:?}"),
+                    Upper::Disk { path } => write!(f, "on disk in {path:?}, unsynced"),
                 }
             }
             Self::MountDev { nodes, .. } => {

@@ -204,7 +204,7 @@ fn take(launch: &Launch, step: &Step, state: &mut State, one: SingleThread) -> D
             };
             let root = match state.lowers.as_slice() {
                 [] => mounts::empty_root(at)?,
-                lowers => mounts::root(lowers, at)?,
+                lowers => mounts::root(lowers, at, matches!(upper, Upper::Disk { .. }))?,
             };
             state.ground.plain = state.lowers.is_empty();
             state.ground.add(root.as_fd(), true)?;

@@ -140,10 +140,17 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 /// The overlay of `lowers` (uppermost first) below the writable layer in `upper`, as a descriptor
 /// of its root. The options name layers as /proc/self/fd/N, so that mountinfo inside shows no host
 /// path.
-pub fn root(lowers: &[OwnedFd], upper: BorrowedFd<'_>) -> Done<OwnedFd> {
+///
+/// `on_disk`: the writable layer is. Then it is `volatile` (overlayfs.rst, "Volatile mount"): the end of
+/// a mount, and sync(2) by a cell, would write out all that anybody has written to the whole file system
+/// and wait for it. A folder `work/incompat/volatile` stays, for which nothing mounts that layer again.
+pub fn root(lowers: &[OwnedFd], upper: BorrowedFd<'_>, on_disk: bool) -> Done<OwnedFd> {
     let (upper_dir, work_dir) = upper_folders(upper)?;
     let mut options = String::with_capacity(64 + lowers.len() * 20);
-    options.push_str("userxattr,lowerdir=");
+    options.push_str(match on_disk {
+        true => "userxattr,volatile,lowerdir=",
+        false => "userxattr,lowerdir=",
+    });
     for (i, lower) in lowers.iter().enumerate() {
         if i > 0 {
             options.push(':');
