@@ -286,16 +286,21 @@ fn processor_time_is_the_cells() {
     let image = Image::toolbox().layout(&home, "img");
     let run = |flags: &[&str], command: &[&str]| {
         let line = [&["run", "--rm"], flags, &[&image, "toolbox"], command].concat();
-        reported(&home, &line).1
+        reported(&home, &line)
     };
     let user = |report: &Value| report["times"]["user_us"].as_u64().unwrap();
-    let spun = run(&["--ulimit", "cpu=1"], &["spin"]);
+    let (ran, spun) = run(&["--ulimit", "cpu=1"], &["spin"]);
+    // The kernel says nothing.
+    ran.complains("a process may use 1s of processor time (--ulimit cpu), and ");
     assert_eq!(spun["ended"], "signal");
     assert!((800_000..10_000_000).contains(&user(&spun)), "{spun}");
-    let slept = run(&[], &["sleep", "0.6"]);
+    let slept = ["all", "sleep", "0.6", ",", "kill-self", "9"];
+    let (ran, slept) = run(&["--ulimit", "cpu=1"], &slept);
+    assert_eq!(slept["signal"], 9);
+    assert!(!ran.err().contains("a process may use"), "{ran}");
     assert!(user(&slept) < 500_000, "{slept}");
     // The kernel counts nothing of processes that are killed with their pid 1: no count is not 0.
-    let killed = run(&["--timeout", "300ms"], &["spin"]);
+    let (_, killed) = run(&["--timeout", "300ms"], &["spin"]);
     assert_eq!(killed["ended"], "timeout");
     assert_eq!(killed["times"]["user_us"], Value::Null);
     home.clean();

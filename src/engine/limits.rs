@@ -2,6 +2,7 @@
 //! and what is said of a bound that was crossed.
 
 use crate::container::cgroup::Cgroup;
+use crate::container::meter::What;
 use crate::container::supervise::{Ended, Exit};
 use crate::error::{Error, Kind, Result};
 use crate::host::NoCgroup;
@@ -127,11 +128,26 @@ pub(super) fn tell(plan: &Plan, exit: &Exit) {
             bytes(Watch::Output).map(|b| format!("the output limit of {b} was crossed"))
         }
         Ended::Disk => Some("the writable layer grew past its bound".to_owned()),
+        Ended::Signal(libc::SIGKILL | libc::SIGXCPU) => one_process(exit),
         Ended::Code(_) | Ended::Signal(_) => None,
     };
     if let Some(text) = text {
         report::stderr(&format!("lazaret: {text}: killed\n"));
     }
+}
+
+/// The kernel ends a process at RLIMIT_CPU without a word (setrlimit(2)), and tells nobody why: that all
+/// of them together have used as much is as near as it can be known.
+fn one_process(exit: &Exit) -> Option<String> {
+    let meter = exit.meters.iter().find(|meter| meter.what == What::Cpu)?;
+    let bound = Duration::from_nanos(meter.bound?);
+    let used = exit.usage.user + exit.usage.system;
+    // The limit counts whole ticks of the kernel's clock, which have been seen to be a tenth too many.
+    (used >= bound * 3 / 4).then(|| {
+        format!(
+            "a process may use {bound:?} of processor time (--ulimit cpu), and {used:?} were used"
+        )
+    })
 }
 
 /// Bytes in the largest unit that says them exactly.
