@@ -463,6 +463,53 @@ fn short_lines_wait_for_a_late_reader() {
     home.clean();
 }
 
+/// Up to the limit all is passed on, also what had to wait for the reader, and with nothing behind it.
+#[test]
+fn what_is_within_the_limit_waits_for_a_late_reader() {
+    need!("userns", "overlay", "bash");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let script = "$L run --rm --output-limit 69536 $I \
+                  toolbox all write 65536 , write 4000 , sleep 12 \
+                  | (sleep 1; head -c 69536 | wc -c; echo $((SECONDS < 10)))";
+    scripted(&home, &image, script).ok().prints("69536\n1\n");
+    home.clean();
+}
+
+/// A command may read its own output back through /proc/self/fd, between poll(2) and a read.
+#[test]
+fn output_that_is_taken_back_is_not_waited_for() {
+    need!("userns", "overlay");
+    let home = Home::new();
+    let image = Image::toolbox().layout(&home, "img");
+    let command = [
+        "toolbox", "all", "fds", ",", "echo", "up", ",", "sleep", "60",
+    ];
+    let line = ["run", "--rm", &image];
+    let running = home.lazaret(line.into_iter().chain(command)).spawn();
+    let said = running.until_out("up");
+    let pid = running.pid.as_raw_nonzero();
+    for number in ["1", "2"] {
+        let line = said.lines().find_map(|line| line.strip_prefix(number));
+        let pipe = line.unwrap().trim();
+        let ours = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let ours = ours.map(|entry| entry.unwrap().path());
+        let end =
+            ours.filter(|path| std::fs::read_link(path).is_ok_and(|to| to == Path::new(pipe)));
+        let [end] = &end.collect::<Vec<_>>()[..] else {
+            panic!("{pipe} has not one end here");
+        };
+        let end = end.file_name().unwrap().to_str().unwrap();
+        let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{end}")).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = i32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+        assert!(flags & libc::O_NONBLOCK != 0, "{number}: {flags:o}");
+    }
+    running.signal(Signal::KILL);
+    running.wait();
+    home.clean();
+}
+
 /// A reader that takes its time: the command waits, and nothing is kept in memory meanwhile.
 #[test]
 fn a_slow_reader_costs_no_memory() {

@@ -5,10 +5,10 @@ use crate::error::Error;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
-use rustix::io::{Errno, ReadWriteFlags, ioctl_fionread};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::{SpliceFlags, splice};
-use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 /// At most this much is read at once, in bytes; as large as a pipe.
 const CHUNK: usize = 1 << 16;
@@ -36,7 +36,8 @@ pub enum Own {
 /// How a destination is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// A pipe from a pipe: splice(2), no copy, never waits. Little is copied all the same.
+    /// A pipe from a pipe: splice(2), no copy, never waits. What a command says little of is copied all
+    /// the same ([`Relay::own_end`]).
     Splice,
     /// Waits for nobody: a regular file, /dev/null, an end of ours that was told not to.
     Whole,
@@ -56,8 +57,9 @@ pub struct Relay {
     own: Own,
     /// Our pipe is as large as it was made.
     small: bool,
-    /// The destination may be told with each write not to wait (pwritev2(2), RWF_NOWAIT).
-    nowait: bool,
+    /// The caller's pipe once more, as a description of our own that never waits; `Some(None)`: there is
+    /// none to be had, and nothing is copied.
+    again: Option<Option<OwnedFd>>,
     /// How many bytes may still be taken from the source.
     pub left: u64,
     /// The source had more than that.
@@ -101,7 +103,7 @@ impl Relay {
             blocked: false,
             way,
             small: true,
-            nowait: true,
+            again: None,
             name,
             own,
             left: u64::MAX,
@@ -128,14 +130,14 @@ impl Relay {
             return;
         }
         self.blocked = false;
-        if self.left == 0 && self.way == Way::Splice {
+        if self.left == 0 && self.way == Way::Splice && !self.pending() {
             // What is beyond is looked at, and goes nowhere.
             if !ready(source, PollFlags::IN) {
                 return;
             }
             self.way = Way::Ready;
         }
-        if self.way == Way::Splice && !self.pending() && is_worth_moving(source, to) {
+        if self.way == Way::Splice && !self.pending() && !self.is_copied(source, to) {
             return self.splice(source, to);
         }
         if !self.pending() {
@@ -154,27 +156,29 @@ impl Relay {
     }
 
     /// Writes some of what is pending; `AGAIN`: the destination would have to be waited for.
-    fn write(&mut self, to: BorrowedFd<'_>) -> rustix::io::Result<usize> {
+    fn write(&self, to: BorrowedFd<'_>) -> rustix::io::Result<usize> {
         let rest = &self.buffer[self.start..];
-        let write = |part: &[u8]| rustix::io::retry_on_intr(|| rustix::io::write(to, part));
-        if self.way == Way::Whole {
-            return write(rest);
-        }
-        if self.nowait {
-            // Not at an offset of its own: where a stream stands.
-            let now = || {
-                rustix::io::pwritev2(to, &[IoSlice::new(rest)], u64::MAX, ReadWriteFlags::NOWAIT)
-            };
-            match rustix::io::retry_on_intr(now) {
-                // A terminal, or a pipe before Linux 6.4.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.nowait = false,
-                done => return done,
-            }
-        }
-        match ready(to, PollFlags::OUT) {
-            true => write(&rest[..rest.len().min(ATOMIC)]),
-            false => Err(Errno::AGAIN),
-        }
+        let (to, part) = match (&self.again, self.way) {
+            (Some(Some(again)), Way::Splice) => (again.as_fd(), rest),
+            (_, Way::Whole) => (to, rest),
+            _ if !ready(to, PollFlags::OUT) => return Err(Errno::AGAIN),
+            _ => (to, &rest[..rest.len().min(ATOMIC)]),
+        };
+        rustix::io::retry_on_intr(|| rustix::io::write(to, part))
+    }
+
+    /// Whether what a command says is copied, not moved. A move takes a slot of the caller's pipe for each
+    /// page, however little is in it, and there are 16 (pipe(7)): a reader that comes late would find 16 short
+    /// lines, and who wrote the next would wait. A copy fills up the last slot. What would fill a pipe is
+    /// moved, and what the caller says: there the pipe that is waited for has room for itself.
+    fn is_copied(&mut self, source: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
+        let little = match (ioctl_fionread(source), ioctl_fionread(to)) {
+            // Its end, or nothing after all: splice(2) knows, without waiting.
+            (Ok(0), _) => false,
+            (Ok(there), Ok(held)) => there < CHUNK as u64 && (held > 0 || there < WORTH),
+            _ => false,
+        };
+        self.own == Own::Source && little && self.again.get_or_insert_with(|| own_end(to)).is_some()
     }
 
     fn fill(&mut self, source: BorrowedFd<'_>) {
@@ -261,16 +265,18 @@ impl Relay {
     }
 }
 
-/// Whether a pipe's bytes are rather moved than copied. A move takes a slot of the other pipe for each
-/// page, however little is in it, and there are 16 (pipe(7)): a reader that comes late would find 16 short
-/// lines, and who wrote the next would wait. A copy fills up the last slot.
-fn is_worth_moving(source: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
-    match (ioctl_fionread(source), ioctl_fionread(to)) {
-        // Its end, or nothing after all: splice(2) knows, without waiting.
-        (Ok(0), _) => true,
-        (Ok(there), Ok(held)) => there >= CHUNK as u64 || held == 0 && there >= WORTH,
-        _ => false,
-    }
+/// The writing end of a pipe once more. Others write to the caller's: between poll(2) and a write it may
+/// be full again, and whether that waits is for all who share the description. `None`: another user's, one
+/// that nobody reads any more, or there is no /proc.
+fn own_end(pipe: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let again = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let (is, was) = (
+        rustix::fs::fstat(&again).ok()?,
+        rustix::fs::fstat(pipe).ok()?,
+    );
+    ((is.st_dev, is.st_ino) == (was.st_dev, was.st_ino)).then_some(again)
 }
 
 /// Whether `fd` is ready now.

@@ -244,8 +244,8 @@ pub fn supervise(
     Ok(this.exit)
 }
 
-/// Writes to an end of ours never wait: a command that does not read must not keep the loop from
-/// signals and the clock. The command's end is another description, with flags of its own.
+/// An end of ours never waits: a command that does not read, or reads what is ours, must not keep the loop
+/// from signals and the clock. The command's end is another description, with flags of its own.
 fn never_wait(end: &OwnedFd) -> Result<()> {
     let flags = rustix::fs::fcntl_getfl(end).or_call(|| "fcntl F_GETFL")?;
     rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK).or_call(|| "fcntl F_SETFL")
@@ -254,6 +254,10 @@ fn never_wait(end: &OwnedFd) -> Result<()> {
 impl Loop<'_> {
     fn open_pipes(&mut self) -> Result<()> {
         let streams = &self.running.streams;
+        // A command may read its own output back through /proc/self/fd: between poll(2) and a read.
+        for from in [&streams.output, &streams.error].into_iter().flatten() {
+            never_wait(from)?;
+        }
         let out = |name, from: &OwnedFd, to| Relay::new(name, from.as_fd(), to, Own::Source);
         self.relays[OUTPUT] = streams
             .output

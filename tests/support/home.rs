@@ -355,7 +355,7 @@ impl Running {
 
     /// Waits until standard output holds `text`.
     #[track_caller]
-    pub fn until_out(&self, text: &str) {
+    pub fn until_out(&self, text: &str) -> String {
         let (seen, _) = self.stdout.as_ref().unwrap();
         let mut deadline = Instant::now() + Duration::from_secs(30);
         let mut gone = false;
@@ -367,7 +367,7 @@ impl Running {
             }
             let now = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
             if now.contains(text) {
-                return;
+                return now;
             }
             assert!(
                 Instant::now() < deadline,
