@@ -255,16 +255,18 @@ impl Places {
             let opened = path.map(|path| Destination::open(flag, path));
             opened.transpose()
         };
-        let (report, receipt) = (
-            open("--report", wanted.report)?,
-            open("--receipt", wanted.receipt)?,
-        );
-        if let (Some(report), Some(receipt)) = (&report, &receipt)
+        // From each on no earlier run's is there to be taken for this one's, whatever the other's way is.
+        let report = open("--report", wanted.report)?;
+        let receipt = open("--receipt", wanted.receipt);
+        if let (Some(report), Ok(Some(receipt))) = (&report, &receipt)
             && report.is_same(receipt)?
         {
             let cause = "--report and --receipt name one place";
             return Err(Error::new(Kind::Usage, cause).hint("give each a file of its own"));
         }
+        report.as_ref().map_or(Ok(()), Destination::make_way)?;
+        let receipt = receipt?;
+        receipt.as_ref().map_or(Ok(()), Destination::make_way)?;
         if receipt.is_some() {
             let own = receipt_key::ready()?;
             if own.made {
@@ -275,9 +277,6 @@ impl Places {
                 ));
             }
         }
-        // From here on no earlier run's report is there to be taken for this one's.
-        let mut both = report.iter().chain(&receipt);
-        both.try_for_each(Destination::make_way)?;
         Ok(Self { report, receipt })
     }
 }

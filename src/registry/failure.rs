@@ -145,9 +145,9 @@ fn tls(at: &Origin, error: &rustls::Error) -> Trouble {
     let certificate =
         |why: &str, hint: &str| Trouble::Final(failed(format!("its certificate {why}")).hint(hint));
     match error {
-        rustls::Error::InvalidMessage(_) => Trouble::NoTls(
-            failed("it does not speak TLS".into()).hint(super::origin::plain_hint(at)),
-        ),
+        rustls::Error::InvalidMessage(_) => {
+            Trouble::NoTls(failed("it does not speak TLS".into()).hint(super::origin::PLAIN_HINT))
+        }
         rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => certificate(
             "is signed by nobody that is trusted here",
             "put the registry's certificate authority into the machine's store, or its file into the \

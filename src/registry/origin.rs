@@ -130,7 +130,7 @@ pub(super) fn redirected(
         return Err(refused(&format!("{} has no TLS", quoted(&to.domain()))));
     }
     if !to.https && !plain(&to) {
-        return Err(refused(&format!("{} has no TLS", quoted(&to.domain()))).hint(plain_hint(&to)));
+        return Err(refused(&format!("{} has no TLS", quoted(&to.domain()))).hint(PLAIN_HINT));
     }
     if to.is_loopback() && !first.is_loopback() {
         return Err(refused("it leads into this machine"));
@@ -138,14 +138,10 @@ pub(super) fn redirected(
     Ok((url, to))
 }
 
-/// How plain http is allowed for one registry: by a flag, which not every verb has, or by the file.
-pub(super) fn plain_hint(at: &Origin) -> String {
-    format!(
-        "plain http is for --insecure-registry {0} to allow, or for registries.toml: [[registry]] \
-         name = \"{0}\", plain_http = true",
-        at.domain()
-    )
-}
+/// How plain http is allowed for one registry: by a flag, which not every verb has, or by the file. No
+/// name: it may be one that a registry wants to be pasted.
+pub(super) const PLAIN_HINT: &str = "plain http for one registry: --insecure-registry HOST[:PORT], or \
+     plain_http = true for it in registries.toml";
 
 /// What is reached without the proxy: `NO_PROXY` as curl and Go read it.
 #[derive(Debug, Clone, Default)]

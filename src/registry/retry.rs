@@ -55,8 +55,10 @@ impl Retries {
             self.given_up = Some(wanted);
         }
         if let Some(wanted) = wanted.filter(|wanted| *wanted > self.longest) {
-            let seconds = wanted.as_secs();
-            let asks = format!("it asks to be left alone for {seconds} seconds");
+            let asks = match wanted.as_secs() {
+                seconds @ ..=86_400 => format!("it asks to be left alone for {seconds} seconds"),
+                _ => "it asks to be left alone for more than a day".to_owned(),
+            };
             let hint = error.hint.as_ref().map(|hint| format!("{hint}; {asks}"));
             return Err(error.hint(hint.unwrap_or(asks)));
         }

@@ -93,7 +93,7 @@ impl Destination {
     /// Writes the whole text.
     ///
     /// # Errors
-    /// `Io`: a call failed; whatever was there before is there still.
+    /// `Io`: a call failed; what was there before is there still, unless it made way.
     pub fn write(self, text: &str) -> Result<()> {
         match self.0 {
             Place::Stdout => stdout(text),
@@ -108,7 +108,7 @@ impl Destination {
     /// call is named. A file is in its place once `fill` has succeeded.
     ///
     /// # Errors
-    /// `fill`'s; `Io`: a call failed; whatever was there before is there still.
+    /// `fill`'s; `Io`: a call failed; what was there before is there still, unless it made way.
     pub fn fill(self, fill: impl FnOnce(&File, &str) -> Result<()>) -> Result<()> {
         match self.0 {
             Place::Stdout => {
