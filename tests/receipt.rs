@@ -290,6 +290,20 @@ fn where_no_receipt_can_be_written_nothing_runs() {
     need!("userns", "overlay");
     let home = home();
     let image = Image::toolbox().layout(&home, "img");
+    // Nor is an earlier run's report left to be taken for this one's.
+    std::fs::write(home.path("r.json"), "an earlier run's").unwrap();
+    let line = [
+        "run",
+        "--rm",
+        "--report",
+        "r.json",
+        "--receipt",
+        "none/c.json",
+        &image,
+        "true",
+    ];
+    home.lazaret(line).run().exits(125);
+    assert!(!home.path("r.json").exists());
     std::fs::create_dir(home.path("out")).unwrap();
     chmod(&home.path("out"), 0o777);
     symlink("out/elsewhere", home.path("link")).unwrap();
