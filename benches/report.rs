@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench report` prints the medians, their difference and the median of the
 //! differences of neighbours, which drift of the machine does not move: of a report to standard output,
-//! of one in a new file, and of one where an older one is, which goes while the command runs.
+//! of one in a new file, and of one where an older one is, which goes first.
 //! `LAZARET_BENCH_ROUNDS` (400), `LAZARET_BIN`.
 
 #![allow(
