@@ -1,14 +1,14 @@
 //! Moves bytes between the caller's standard streams and the cell's pipes or pty, without ever
 //! waiting in a call: the loop must stay able to see timers and signals.
 
+use super::terminal::reopen;
 use crate::error::Error;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::{SpliceFlags, splice};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// At most this much is read at once, in bytes; as large as a pipe.
 const CHUNK: usize = 1 << 16;
@@ -130,15 +130,16 @@ impl Relay {
             return;
         }
         self.blocked = false;
-        if self.left == 0 && self.way == Way::Splice && !self.pending() {
-            // What is beyond is looked at, and goes nowhere.
-            if !ready(source, PollFlags::IN) {
-                return;
+        if self.way == Way::Splice && !self.pending() {
+            if self.left == 0 {
+                // What is beyond is looked at, and goes nowhere.
+                if !ready(source, PollFlags::IN) {
+                    return;
+                }
+                self.way = Way::Ready;
+            } else if !self.is_copied(source, to) {
+                return self.splice(source, to);
             }
-            self.way = Way::Ready;
-        }
-        if self.way == Way::Splice && !self.pending() && !self.is_copied(source, to) {
-            return self.splice(source, to);
         }
         if !self.pending() {
             self.fill(source);
@@ -269,9 +270,7 @@ impl Relay {
 /// be full again, and whether that waits is for all who share the description. `None`: another user's, one
 /// that nobody reads any more, or there is no /proc.
 fn own_end(pipe: BorrowedFd<'_>) -> Option<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let again = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let again = reopen(pipe)?;
     let (is, was) = (
         rustix::fs::fstat(&again).ok()?,
         rustix::fs::fstat(pipe).ok()?,

@@ -255,9 +255,8 @@ impl Loop<'_> {
     fn open_pipes(&mut self) -> Result<()> {
         let streams = &self.running.streams;
         // A command may read its own output back through /proc/self/fd: between poll(2) and a read.
-        for from in [&streams.output, &streams.error].into_iter().flatten() {
-            never_wait(from)?;
-        }
+        let ours = [&streams.input, &streams.output, &streams.error];
+        ours.into_iter().flatten().try_for_each(never_wait)?;
         let out = |name, from: &OwnedFd, to| Relay::new(name, from.as_fd(), to, Own::Source);
         self.relays[OUTPUT] = streams
             .output
@@ -268,7 +267,6 @@ impl Loop<'_> {
             .as_ref()
             .map(|from| out("standard error", from, rustix::stdio::stderr()));
         if let Some(to) = &streams.input {
-            never_wait(to)?;
             let relay = Relay::new(
                 "standard input",
                 rustix::stdio::stdin(),

@@ -11,9 +11,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// ready for a first byte, and a write of more waits for whoever shows it. The caller's own is left
 /// alone, because others share its flags. `None`: no terminal, or one that may not be opened again.
 pub fn reopen_terminal(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
-    if !rustix::termios::isatty(fd) {
-        return None;
-    }
+    rustix::termios::isatty(fd).then(|| reopen(fd)).flatten()
+}
+
+/// A description of its own of what `fd` is, to be written without waiting; `None` where it may not be
+/// opened again.
+pub(super) fn reopen(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).ok()

@@ -33,7 +33,6 @@ struct Kept {
     policy: Option<(Rc<Policy>, Option<String>)>,
     /// As `--dry-run` would print it, where that is not the plan that is walked.
     plan: Option<Plan>,
-    places: Places,
 }
 
 impl Journal {
@@ -47,18 +46,14 @@ impl Journal {
         }
     }
 
-    fn reported(started: Instant, places: Places) -> Self {
-        let journal = Self {
-            last: started,
-            ..Self::start()
-        };
+    fn reported() -> Self {
+        let journal = Self::start();
         let kept = Kept {
             started: jiff::Timestamp::now(),
             since: journal.last,
             known: Known::default(),
             policy: None,
             plan: None,
-            places,
         };
         Self {
             kept: Some(Box::new(kept)),
@@ -243,7 +238,6 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The places of what is wanted, found writable, and a key.
-#[derive(Default)]
 struct Places {
     report: Option<Destination>,
     receipt: Option<Destination>,
@@ -294,8 +288,8 @@ pub(super) fn reported(
     if wanted.report.is_none() && wanted.receipt.is_none() {
         return go(&mut Journal::start());
     }
-    let started = Instant::now();
-    let mut journal = Journal::reported(started, Places::open(wanted)?);
+    let mut journal = Journal::reported();
+    let Places { report, receipt } = Places::open(wanted)?;
     let done = go(&mut journal);
     let Journal {
         stages, lock, kept, ..
@@ -304,7 +298,6 @@ pub(super) fn reported(
         return done;
     };
     kept.known.lock = lock.map(|lock| *lock);
-    let Places { report, receipt } = std::mem::take(&mut kept.places);
     let (text, sealed) = kept.texts(verb, &stages, done.as_ref().copied(), receipt.is_some());
     let written = [
         ("report", report.map(|to| to.write(&text?))),
